@@ -1,1 +1,22 @@
-//! Placeholder.
+//! The words every part of Ganger shares: ids, results, properties, times, and the value types of changes, source
+//! stamps, build requests and builds.
+//!
+//! It is *not* a place for behaviour: nothing here does I/O, reads a clock or knows a database. The names and the
+//! numbers are Buildbot's, because they end up in Buildbot's tables.
+
+mod change;
+mod ids;
+mod properties;
+mod results;
+pub mod template;
+mod time;
+
+pub use change::{Change, Patch, SourceStamp};
+pub use ids::{
+    BuildId, BuildNumber, BuildRequestId, BuilderId, BuildsetId, ChangeId, LogId, MasterId, SchedulerId,
+    SourceStampId, StepId, WorkerId,
+};
+pub use properties::{Properties, Property};
+pub use results::{Flags, Results};
+pub use serde_json::Value as Json;
+pub use time::Time;

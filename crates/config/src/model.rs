@@ -1,0 +1,249 @@
+//! The checked configuration, as the rest of Ganger sees it. Nothing here knows that it came from TOML.
+
+use std::{num::NonZeroU32, path::PathBuf, sync::Arc, time::Duration};
+
+use ::model::{Flags, Properties, template::Template};
+use secrecy::SecretString;
+
+/// A whole, consistent configuration: every name that is used exists, every value is in its range.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// Where relative paths start: the directory of the configuration file.
+    pub base_dir: PathBuf,
+    /// The master itself.
+    pub master: Master,
+    /// Workers that connect by themselves.
+    pub workers: Vec<Arc<Worker>>,
+    /// Builders, in the order of the file.
+    pub builders: Vec<Arc<Builder>>,
+    /// Schedulers, in the order of the file.
+    pub schedulers: Vec<Arc<Scheduler>>,
+}
+
+/// The master itself.
+#[derive(Clone, Debug)]
+pub struct Master {
+    /// Shown to users.
+    pub title: String,
+    /// Where users reach the web interface; ends with a slash.
+    pub url: String,
+    /// Where state is kept.
+    pub database: Database,
+    /// Where workers and clients connect.
+    pub listen: Vec<Endpoint>,
+    /// The local socket for the command line, absolute.
+    pub control_socket: PathBuf,
+    /// How log chunks are compressed in the database.
+    pub log_compression: LogCompression,
+    /// User and password that `sendchange` logs in with, when changes over PB are taken.
+    pub changes: Option<(String, SecretString)>,
+}
+
+/// Where state is kept.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Database {
+    /// One file, absolute.
+    Sqlite(PathBuf),
+}
+
+/// Where workers and clients connect.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Endpoint {
+    /// Plain TCP. Host and port as given; port 0 takes a free one.
+    Tcp {
+        /// Address or name to bind.
+        host: String,
+        /// Port to bind.
+        port: u16,
+    },
+    /// TLS over TCP.
+    Tls {
+        /// Address or name to bind.
+        host: String,
+        /// Port to bind.
+        port: u16,
+        /// PEM file with the certificate chain, absolute.
+        certificate: PathBuf,
+        /// PEM file with the private key, absolute.
+        key: PathBuf,
+    },
+    /// A Unix socket, absolute.
+    Unix(PathBuf),
+}
+
+/// How log chunks are compressed in the database (`logchunks.compressed`).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum LogCompression {
+    /// As it is.
+    None,
+    /// A zlib stream (Buildbot's `gz`): every Buildbot can read it.
+    Gz,
+    /// LZ4 block with its length in front.
+    Lz4,
+    /// Zstandard.
+    #[default]
+    Zstd,
+}
+
+/// A worker that connects by itself.
+#[derive(Clone, Debug)]
+pub struct Worker {
+    /// Its name, which is also its login.
+    pub name: String,
+    /// What it proves to know at login.
+    pub password: SecretString,
+    /// How many builds it runs at once; `None` is as many as builders let it.
+    pub max_builds: Option<NonZeroU32>,
+    /// How often a silent worker is asked whether it is there.
+    pub keepalive_interval: Duration,
+    /// Properties that its builds get.
+    pub properties: Properties,
+    /// Properties that its builds get unless something else sets them.
+    pub default_properties: Properties,
+}
+
+/// A builder: what is done, and where.
+#[derive(Clone, Debug)]
+pub struct Builder {
+    /// Its name.
+    pub name: String,
+    /// Shown to users.
+    pub description: Option<String>,
+    /// Words to filter by.
+    pub tags: Vec<String>,
+    /// Names of the workers that may build it; at least one.
+    pub workers: Vec<String>,
+    /// Directory on the worker, below its base directory.
+    pub workerbuilddir: String,
+    /// Environment of every command.
+    pub env: Vec<(String, Renderable)>,
+    /// Properties that its builds get.
+    pub properties: Properties,
+    /// Properties that its builds get unless something else sets them.
+    pub default_properties: Properties,
+    /// What a build does, in order.
+    pub steps: Vec<Arc<Step>>,
+}
+
+/// One step of a builder.
+#[derive(Clone, Debug)]
+pub struct Step {
+    /// Buildbot's name of its type: `ShellCommand`, `Git`, …
+    pub kind: &'static str,
+    /// Its name within the build; given, or its type's default.
+    pub name: String,
+    /// Shown while it runs; empty for the type's default.
+    pub description: Vec<String>,
+    /// Shown when it is done; empty for the type's default.
+    pub description_done: Vec<String>,
+    /// Added to either description.
+    pub description_suffix: Vec<String>,
+    /// What its results do to the build.
+    pub flags: Flags,
+    /// What its type takes, checked against the type's schema.
+    pub args: Args,
+}
+
+/// Arguments of a step by Buildbot's names. All that the schema has are there: given, or its default.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Args(pub Vec<(&'static str, Renderable)>);
+
+impl Args {
+    /// The argument `name`; [`Renderable::Null`] where it was left out and has no default.
+    pub fn get(&self, name: &str) -> &Renderable {
+        const NULL: Renderable = Renderable::Null;
+        self.0.iter().find(|(key, _)| *key == name).map_or(&NULL, |(_, value)| value)
+    }
+}
+
+/// A value that may depend on the build, rendered when it is needed.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Renderable {
+    /// Left out.
+    Null,
+    /// A truth value.
+    Bool(bool),
+    /// A whole number.
+    Int(i64),
+    /// A number.
+    Float(f64),
+    /// Text, perhaps with properties in it.
+    Text(Template),
+    /// Several values.
+    List(Vec<Renderable>),
+    /// Values by name, in the order given.
+    Dict(Vec<(String, Renderable)>),
+    /// The value of a property with its own type: `{ property = "NAME", default = … }`.
+    Property {
+        /// Name of the property.
+        name: String,
+        /// Taken when the property is not set.
+        default: Box<Renderable>,
+    },
+}
+
+/// Decides when to build what.
+#[derive(Clone, Debug)]
+pub struct Scheduler {
+    /// Its name.
+    pub name: String,
+    /// Builders that it asks to build; at least one.
+    pub builder_names: Vec<String>,
+    /// Properties that its builds get.
+    pub properties: Properties,
+    /// Priority of its requests; higher is sooner.
+    pub priority: i64,
+    /// Codebases of its builds; at least one, the one of the empty name unless told otherwise.
+    pub codebases: Vec<Codebase>,
+    /// What makes it act.
+    pub kind: SchedulerKind,
+}
+
+/// One codebase of a scheduler's builds, with what is built when nothing says otherwise.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Codebase {
+    /// Its name; empty where there is only one.
+    pub name: String,
+    /// Where the code lives.
+    pub repository: String,
+    /// The branch to build.
+    pub branch: Option<String>,
+    /// The commit to build.
+    pub revision: Option<String>,
+}
+
+/// What makes a scheduler act.
+#[derive(Clone, Debug)]
+pub enum SchedulerKind {
+    /// `AnyBranchScheduler`: a change on any branch (or those named), after the tree was quiet for a while.
+    AnyBranch {
+        /// Only these branches; `None` is all.
+        branches: Option<Vec<String>>,
+        /// How long no further change of the branch may come before it builds; `None` builds each change at once.
+        tree_stable_timer: Option<Duration>,
+        /// Reason of its builds.
+        reason: Option<String>,
+    },
+    /// `SingleBranchScheduler`: a change on one branch, after the tree was quiet for a while.
+    SingleBranch {
+        /// The branch; `None` is the repository's default branch.
+        branch: Option<String>,
+        /// As for `AnyBranch`.
+        tree_stable_timer: Option<Duration>,
+        /// Reason of its builds.
+        reason: Option<String>,
+    },
+    /// `ForceScheduler`: somebody asks.
+    Force(ForceScheduler),
+}
+
+/// What somebody who forces a build may say.
+#[derive(Clone, Debug)]
+pub struct ForceScheduler {
+    /// Text on the button.
+    pub button_name: String,
+    /// Heading of the form.
+    pub label: String,
+    /// The reason when none is given.
+    pub reason: String,
+}
