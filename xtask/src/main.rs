@@ -1,2 +1,49 @@
-//! Automation.
-fn main() {}
+//! Everything that is automated in this workspace: `cargo xtask --help`.
+
+mod ci;
+mod fixtures;
+mod tidy;
+mod tools;
+
+use clap::{Parser, Subcommand};
+
+#[derive(Parser)]
+#[command(name = "cargo xtask", about = "Everything that is automated in this workspace")]
+struct Cli {
+    #[command(subcommand)]
+    task: Task,
+}
+
+#[derive(Subcommand)]
+enum Task {
+    /// Run every check and every test, and install what they need
+    Ci,
+    /// Run the tests with every worker version that can run here; takes long
+    Long,
+    /// Check the rules that no compiler checks: who may depend on whom, file sizes, where versions stand
+    Tidy,
+    /// Record the protocol fixtures again, from real masters and workers
+    Fixtures,
+    /// Look for known vulnerabilities in dependencies; needs the network
+    Advisories,
+}
+
+fn main() -> anyhow::Result<()> {
+    match Cli::parse().task {
+        Task::Ci => ci::run(),
+        Task::Long => ci::run_long(),
+        Task::Tidy => tidy::run(),
+        Task::Fixtures => fixtures::run(),
+        Task::Advisories => ci::advisories(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory as _;
+
+    #[test]
+    fn command_line_is_consistent() {
+        super::Cli::command().debug_assert();
+    }
+}

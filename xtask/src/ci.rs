@@ -1,0 +1,57 @@
+//! Every check and every test, in the order in which they fail soonest.
+
+use anyhow::Result;
+
+use crate::{
+    tidy,
+    tools::{self, cargo, cargo_subcommand, command, system_program},
+};
+
+const NEXTEST: (&str, &str) = ("cargo-nextest", "0.9.143");
+const DENY: (&str, &str) = ("cargo-deny", "0.20.2");
+
+pub(crate) fn run() -> Result<()> {
+    prerequisites()?;
+    tools::run("formatting", &mut cargo(&["fmt", "--all", "--check"]))?;
+    tidy::run()?;
+    tools::run(
+        "lints",
+        &mut cargo(&["clippy", "--workspace", "--all-targets", "--locked", "--", "-D", "warnings"]),
+    )?;
+    tools::run("workers for the tests", &mut command("python3", &["tests/python/venvs.py", "--ci"]))?;
+    tools::run("tests", &mut cargo(&["nextest", "run", "--workspace", "--locked", "--profile", "ci"]))?;
+    tools::run(
+        "examples in the documentation",
+        &mut cargo(&["test", "--doc", "--workspace", "--locked", "--quiet"]),
+    )?;
+    tools::run(
+        "documentation",
+        cargo(&["doc", "--workspace", "--no-deps", "--document-private-items", "--locked", "--quiet"])
+            .env("RUSTDOCFLAGS", "-D warnings"),
+    )?;
+    tools::run(
+        "licences, sources, banned crates",
+        &mut cargo(&["deny", "--offline", "check", "bans", "licenses", "sources"]),
+    )
+}
+
+pub(crate) fn run_long() -> Result<()> {
+    prerequisites()?;
+    tools::run("every worker version", &mut command("python3", &["tests/python/venvs.py", "--all"]))?;
+    tools::run(
+        "tests with every worker version",
+        cargo(&["nextest", "run", "--workspace", "--locked", "--profile", "ci"]).env("GANGER_WORKERS", "all"),
+    )
+}
+
+pub(crate) fn advisories() -> Result<()> {
+    cargo_subcommand(DENY.0, DENY.1)?;
+    tools::run("known vulnerabilities", &mut cargo(&["deny", "check", "advisories"]))
+}
+
+fn prerequisites() -> Result<()> {
+    system_program(&["git", "--version"], "git")?;
+    system_program(&["python3", "-c", "import ensurepip, venv"], "python3-venv")?;
+    cargo_subcommand(NEXTEST.0, NEXTEST.1)?;
+    cargo_subcommand(DENY.0, DENY.1)
+}
