@@ -29,7 +29,6 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("ganger-model", &[]),
     ("ganger-storage", &["ganger-model"]),
     ("ganger-testkit", &[]),
-    ("ganger-tests", &[]),
     ("ganger-worker-protocol", &["ganger-model", "perspective-broker"]),
     ("perspective-broker", &[]),
     ("xtask", &[]),

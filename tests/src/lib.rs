@@ -1,1 +1,0 @@
-//! End-to-end tests with real workers live in `it/`.
