@@ -1,0 +1,310 @@
+//! A master of its own for each test: its directory, its process, and its command line.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    process::{Child, Command, ExitStatus, Output, Stdio},
+    time::{Duration, Instant},
+};
+
+use serde_json::Value;
+use testkit::worker::{StockWorker, WorkerKind};
+
+/// Long enough for a Python worker to start on a busy machine.
+pub(crate) const LIMIT: Duration = Duration::from_secs(60);
+
+pub(crate) const PASSWORD: &str = "sekrit";
+
+/// A master in a directory of its own. Both end with the value.
+pub(crate) struct Farm {
+    directory: tempfile::TempDir,
+    port: u16,
+    master: Option<Child>,
+    objects: String,
+}
+
+impl Farm {
+    /// Starts a master with these builders and schedulers, a worker `w1`, and a free port.
+    pub(crate) fn start(objects: &str) -> Self {
+        let directory = tempfile::tempdir().expect("a scratch directory");
+        let mut farm = Self { directory, port: 0, master: None, objects: objects.to_owned() };
+        farm.write_config("");
+        farm.restart();
+        farm
+    }
+
+    /// Writes the configuration again, with more objects.
+    pub(crate) fn write_config(&self, more: &str) {
+        let Self { port, objects, .. } = self;
+        let text = format!(
+            r#"
+[master]
+title = "End to end"
+database = "state.sqlite"
+listen = ["tcp:127.0.0.1:{port}"]
+control-socket = "control.sock"
+
+[[worker]]
+name = "w1"
+password = "{PASSWORD}"
+keepalive_interval = 2
+
+{objects}
+{more}
+"#
+        );
+        fs::write(self.path("ganger.toml"), text).expect("a writable scratch directory");
+    }
+
+    /// Replaces what `start` was given.
+    pub(crate) fn replace_objects(&mut self, objects: &str) {
+        self.objects = objects.to_owned();
+        self.write_config("");
+    }
+
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
+        self.directory.path().join(name)
+    }
+
+    /// Starts the master (again), on the port it had before.
+    pub(crate) fn restart(&mut self) {
+        assert!(self.master.is_none(), "the master runs");
+        let log = fs::OpenOptions::new()
+            .create(true)
+            .append(true)
+            .open(self.path("master.log"))
+            .expect("a writable scratch directory");
+        let master = Command::new(env!("CARGO_BIN_EXE_ganger"))
+            .arg("start")
+            .arg(self.directory.path())
+            .env("GANGER_LOG", "debug")
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(log)
+            .spawn()
+            .expect("the program is built");
+        self.master = Some(master);
+        let status = self.eventually("the master answers", |farm| {
+            if let Some(status) = farm.master.as_mut().and_then(|master| master.try_wait().ok().flatten()) {
+                panic!("the master ended with {status}:\n{}", farm.log_text());
+            }
+            farm.try_json(&["status"])
+        });
+        if self.port == 0 {
+            let listen = status["master"]["listen"][0].as_str().expect("an address").to_owned();
+            self.port = listen.rsplit(':').next().and_then(|port| port.parse().ok()).expect("a port");
+            self.write_config("");
+        }
+    }
+
+    /// Ends the master as a power cut would end it.
+    pub(crate) fn kill(&mut self) {
+        let mut master = self.master.take().expect("the master runs");
+        master.kill().expect("it can be killed");
+        master.wait().expect("it ends");
+    }
+
+    /// Sends the master a signal by its name.
+    pub(crate) fn signal(&self, name: &str) {
+        signal(self.master.as_ref().expect("the master runs").id(), name);
+    }
+
+    /// Waits until the master ends by itself.
+    pub(crate) fn wait_for_end(&mut self) -> ExitStatus {
+        let status = self.eventually("the master ends", |farm| {
+            farm.master.as_mut().expect("the master was started").try_wait().expect("it is our child")
+        });
+        self.master = None;
+        status
+    }
+
+    pub(crate) fn log_text(&self) -> String {
+        fs::read_to_string(self.path("master.log")).unwrap_or_default()
+    }
+
+    /// Runs a command of the program in the farm's directory.
+    pub(crate) fn ganger(&self, args: &[&str]) -> Output {
+        Command::new(env!("CARGO_BIN_EXE_ganger"))
+            .args(args)
+            .current_dir(self.directory.path())
+            .stdin(Stdio::null())
+            .output()
+            .expect("the program is built")
+    }
+
+    fn try_json(&self, args: &[&str]) -> Option<Value> {
+        let output = self.ganger(&[args, &["--json"]].concat());
+        if !output.status.success() {
+            return None;
+        }
+        serde_json::from_slice(&output.stdout).ok()
+    }
+
+    /// What a command prints with `--json`.
+    pub(crate) fn json(&self, args: &[&str]) -> Value {
+        let output = self.ganger(&[args, &["--json"]].concat());
+        assert!(output.status.success(), "ganger {args:?}: {}", String::from_utf8_lossy(&output.stderr));
+        serde_json::from_slice(&output.stdout).expect("one JSON value")
+    }
+
+    /// Starts a stock worker and waits until it is ready for builds.
+    pub(crate) fn worker(&mut self, kind: WorkerKind, name: &str) -> StockWorker {
+        let worker = self.worker_process(kind, name, PASSWORD);
+        self.wait_connected(name, true);
+        worker
+    }
+
+    /// Starts a stock worker.
+    pub(crate) fn worker_process(&self, kind: WorkerKind, name: &str, password: &str) -> StockWorker {
+        StockWorker::start(kind, "127.0.0.1", self.port, name, password).expect("a worker can be started")
+    }
+
+    pub(crate) fn port(&self) -> u16 {
+        self.port
+    }
+
+    pub(crate) fn is_connected(&self, worker: &str) -> bool {
+        let status = self.json(&["status"]);
+        let workers = status["workers"].as_array().expect("a list");
+        workers.iter().any(|row| row["name"] == worker && row["connected"] == true)
+    }
+
+    pub(crate) fn wait_connected(&mut self, worker: &str, connected: bool) {
+        self.eventually("the worker's connection", |farm| {
+            (farm.is_connected(worker) == connected).then_some(())
+        });
+    }
+
+    /// Asks for a build and waits for its end.
+    pub(crate) fn build(&mut self, builder: &str, args: &[&str]) -> Value {
+        let before = self.newest(builder).map_or(0, |build| build["number"].as_i64().expect("a number"));
+        let output = self.ganger(&[&["force", builder], args].concat());
+        assert!(output.status.success(), "force: {}", String::from_utf8_lossy(&output.stderr));
+        self.wait_complete(builder, before + 1)
+    }
+
+    /// The newest build of a builder.
+    pub(crate) fn newest(&self, builder: &str) -> Option<Value> {
+        self.json(&["builds", builder])["builds"].get(0).cloned()
+    }
+
+    /// The build of this number, once there is one.
+    pub(crate) fn find(&self, builder: &str, number: i64) -> Option<Value> {
+        let builds = self.json(&["builds", builder]);
+        builds["builds"].as_array()?.iter().find(|build| build["number"] == number).cloned()
+    }
+
+    /// Waits until the build of this number is complete; everything that belongs to it.
+    pub(crate) fn wait_complete(&mut self, builder: &str, number: i64) -> Value {
+        self.eventually("the build is complete", |farm| {
+            farm.find(builder, number).filter(|build| !build["complete_at"].is_null())
+        });
+        self.detail(builder, number)
+    }
+
+    /// Waits until a step of this build runs, and has at least this many lines of output.
+    pub(crate) fn wait_lines(&mut self, builder: &str, number: i64, step: &str, lines: i64) -> Value {
+        self.eventually("the step has output", |farm| {
+            farm.find(builder, number)?;
+            let build = farm.detail(builder, number);
+            let log = build["steps"].as_array()?.iter().find(|row| row["name"] == step)?["logs"].get(0)?.clone();
+            (log["num_lines"].as_i64()? >= lines).then_some(build)
+        })
+    }
+
+    /// A build with its steps, logs and properties.
+    pub(crate) fn detail(&self, builder: &str, number: i64) -> Value {
+        self.json(&["build", builder, &number.to_string()])
+    }
+
+    /// What `ganger log` prints of a build.
+    pub(crate) fn log_of(&self, builder: &str, number: i64, args: &[&str]) -> String {
+        let output = self.ganger(&[&["log", builder, &number.to_string()], args].concat());
+        assert!(output.status.success(), "log: {}", String::from_utf8_lossy(&output.stderr));
+        String::from_utf8(output.stdout).expect("UTF-8")
+    }
+
+    /// Asks until there is an answer.
+    pub(crate) fn eventually<T>(&mut self, what: &str, mut ask: impl FnMut(&mut Self) -> Option<T>) -> T {
+        let deadline = Instant::now() + LIMIT;
+        loop {
+            if let Some(answer) = ask(self) {
+                return answer;
+            }
+            assert!(Instant::now() < deadline, "{what}: not within {LIMIT:?}; the master says:\n{}", self.log_text());
+            std::thread::sleep(Duration::from_millis(50));
+        }
+    }
+}
+
+impl Drop for Farm {
+    fn drop(&mut self) {
+        if let Some(mut master) = self.master.take() {
+            master.kill().ok();
+            master.wait().ok();
+        }
+    }
+}
+
+/// Sends a process a signal by its name.
+pub(crate) fn signal(process: u32, name: &str) {
+    let status = Command::new("kill").args([&format!("-{name}"), &process.to_string()]).status();
+    assert!(status.expect("kill can be run").success(), "cannot send {name} to {process}");
+}
+
+/// A Git repository with one commit on `master`.
+pub(crate) struct Repository(tempfile::TempDir);
+
+impl Repository {
+    pub(crate) fn new() -> Self {
+        let repository = Self(tempfile::tempdir().expect("a scratch directory"));
+        repository.git(&["init", "--quiet", "--initial-branch=master"]);
+        repository.commit("Makefile", "all:\n\t@echo building\ncheck:\n\t@echo checking\n");
+        repository
+    }
+
+    pub(crate) fn path(&self) -> &Path {
+        self.0.path()
+    }
+
+    pub(crate) fn git(&self, args: &[&str]) -> String {
+        let output = Command::new("git")
+            .args(["-c", "user.name=Nobody", "-c", "user.email=nobody@example.org", "-c", "commit.gpgsign=false"])
+            .args(args)
+            .current_dir(self.path())
+            .output()
+            .expect("git can be run");
+        assert!(output.status.success(), "git {args:?}: {}", String::from_utf8_lossy(&output.stderr));
+        String::from_utf8(output.stdout).expect("UTF-8").trim().to_owned()
+    }
+
+    /// Commits a file; the new commit's hash.
+    pub(crate) fn commit(&self, file: &str, text: &str) -> String {
+        fs::write(self.path().join(file), text).expect("a writable scratch directory");
+        self.git(&["add", file]);
+        self.git(&["commit", "--quiet", "--message", &format!("Change {file}")]);
+        self.git(&["rev-parse", "HEAD"])
+    }
+}
+
+/// A force scheduler for these builders.
+pub(crate) fn force(builders: &[&str]) -> String {
+    let names = builders.iter().map(|name| format!("{name:?}")).collect::<Vec<_>>().join(", ");
+    format!("[[scheduler]]\ntype = \"ForceScheduler\"\nname = \"force\"\nbuilderNames = [{names}]\n")
+}
+
+/// A builder on `w1` that runs these shell commands, each a step of its own name.
+pub(crate) fn shell_builder(name: &str, steps: &[(&str, &str)]) -> String {
+    let mut text = format!("[[builder]]\nname = {name:?}\nworkers = [\"w1\"]\n");
+    for (step, command) in steps {
+        text.push_str(&format!("[[builder.step]]\ntype = \"ShellCommand\"\nname = {step:?}\ncommand = '''{command}'''\n"));
+    }
+    text + &force(&[name])
+}
+
+/// Results of each step, by name, in order.
+pub(crate) fn step_results(build: &Value) -> Vec<(String, i64)> {
+    let steps = build["steps"].as_array().expect("a list");
+    let row = |step: &Value| (step["name"].as_str().unwrap_or_default().to_owned(), step["results"].as_i64().unwrap_or(-1));
+    steps.iter().map(row).collect()
+}

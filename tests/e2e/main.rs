@@ -1,0 +1,10 @@
+//! The whole program with stock workers, seen from outside: what a user types, what a user sees.
+
+mod builds;
+mod clients;
+mod crashes;
+mod farm;
+mod generations;
+mod logs;
+mod operation;
+mod workers;
