@@ -138,8 +138,9 @@ mod tests {
 
     #[test]
     fn numbers_are_buildbots() {
-        for (code, name) in
-            ["success", "warnings", "failure", "skipped", "exception", "retry", "cancelled"].iter().enumerate()
+        for (code, name) in ["success", "warnings", "failure", "skipped", "exception", "retry", "cancelled"]
+            .iter()
+            .enumerate()
         {
             let results = Results::from_code(code as i64).expect("a known number");
             assert_eq!((results.code(), results.name()), (code as i64, *name));
@@ -150,7 +151,8 @@ mod tests {
 
     #[test]
     fn a_failure_folds_by_the_flags_of_its_step() {
-        let check = |flags: Flags, step, expect| assert_eq!(flags.fold(Results::Success, step), expect, "{flags:?}");
+        let check =
+            |flags: Flags, step, expect| assert_eq!(flags.fold(Results::Success, step), expect, "{flags:?}");
         let none = Flags { flunk_on_failure: false, ..Flags::default() };
         check(Flags::default(), Results::Failure, (Results::Failure, false));
         check(none, Results::Failure, (Results::Success, false));
