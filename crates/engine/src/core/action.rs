@@ -1,0 +1,214 @@
+//! What the core decides, for others to carry out.
+
+use std::sync::Arc;
+
+use model::{
+    BuildId, BuildNumber, BuildRequestId, BuilderId, BuildsetId, Change, ChangeId, Properties, Results, SourceStamp,
+    Time, WorkerId,
+};
+use storage::Write;
+
+use super::{ReplyId, SessionId};
+use crate::Notice;
+
+/// What one event leads to. Actions and notices may leave only when the writes are durable.
+#[derive(Debug, Default)]
+pub struct Batch {
+    /// Rows to write, in this order.
+    pub writes: Vec<Write>,
+    /// What is to be done, in this order.
+    pub actions: Vec<Action>,
+    /// What subscribers hear, in this order.
+    pub notices: Vec<Notice>,
+}
+
+impl Batch {
+    /// Whether there is nothing to do at all.
+    pub fn is_empty(&self) -> bool {
+        self.writes.is_empty() && self.actions.is_empty() && self.notices.is_empty()
+    }
+}
+
+/// Something to do outside of the core.
+#[derive(Debug)]
+pub enum Action {
+    /// Let a worker in that logged in, and give it its builders.
+    Admit {
+        /// Its connection.
+        session: SessionId,
+        /// Names and directories of its builders.
+        builders: Vec<BuilderDir>,
+    },
+    /// Turn a worker away that logged in: its connection is closed, it comes back by itself.
+    Refuse {
+        /// Its connection.
+        session: SessionId,
+        /// Why, for people.
+        why: String,
+    },
+    /// Find out whether the worker behind a connection still answers; `Event::ProbeAnswered` within 10 s.
+    Probe {
+        /// The connection.
+        session: SessionId,
+    },
+    /// Give an attached worker its builders anew. No event answers this.
+    SetBuilders {
+        /// Its connection.
+        session: SessionId,
+        /// Names and directories of all its builders.
+        builders: Vec<BuilderDir>,
+    },
+    /// Close a connection; `Event::Lost` follows.
+    Disconnect {
+        /// The connection.
+        session: SessionId,
+        /// Why, for people.
+        why: String,
+    },
+    /// Tell the worker to shut down for good; `Event::Lost` follows.
+    ShutdownWorker {
+        /// Its connection.
+        session: SessionId,
+    },
+    /// Run a build; `Event::BuildFinished` follows in every case.
+    StartBuild(Box<BuildOrder>),
+    /// Stop a running build; its `Event::BuildFinished` tells how it ended.
+    InterruptBuild {
+        /// Which.
+        build: BuildId,
+        /// Why, for people.
+        reason: String,
+        /// What it ends as: CANCELLED when somebody stopped it, RETRY when its worker is gone.
+        results: Results,
+    },
+    /// Answer whoever asked.
+    Reply {
+        /// Who waits.
+        to: ReplyId,
+        /// The answer.
+        answer: Answer,
+    },
+    /// After `Event::Drain`: no build runs any more.
+    Drained,
+}
+
+/// A builder as a worker gets to know it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BuilderDir {
+    /// Its name.
+    pub name: String,
+    /// Its directory below the worker's base directory.
+    pub dir: String,
+}
+
+/// Everything an executor needs to run a build. Nothing in it refers to the core.
+#[derive(Clone, Debug)]
+pub struct BuildOrder {
+    /// The build.
+    pub build: BuildId,
+    /// Its number within the builder.
+    pub number: BuildNumber,
+    /// What to do. A reload does not change a build that runs.
+    pub builder: Arc<config::Builder>,
+    /// The builder's id.
+    pub builder_id: BuilderId,
+    /// Where to do it.
+    pub worker: Arc<config::Worker>,
+    /// The worker's id.
+    pub worker_id: WorkerId,
+    /// The worker's connection.
+    pub session: SessionId,
+    /// The requests that it answers; at least one.
+    pub requests: Vec<BuildRequestId>,
+    /// The set that the first request belongs to.
+    pub buildset: BuildsetId,
+    /// What to build, one for each codebase.
+    pub sourcestamps: Vec<SourceStamp>,
+    /// The changes that it builds, oldest first.
+    pub changes: Vec<Change>,
+    /// All properties known before it starts, merged in Buildbot's order. Those of the worker's directories
+    /// (`basedir`, `builddir`) and `owners` are among them as far as they are known.
+    pub properties: Properties,
+    /// Why it is built, for people.
+    pub reason: String,
+    /// Whom it is built for: authors of its changes, and who asked; sorted.
+    pub owners: Vec<String>,
+    /// When it was started.
+    pub started_at: Time,
+}
+
+/// What a running build is told.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum BuildControl {
+    /// Interrupt the running step, run only the steps that always run, and end.
+    Stop {
+        /// Why, for people.
+        reason: String,
+        /// What the build ends as (if it did not fare worse by itself).
+        results: Results,
+    },
+}
+
+/// How a build ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Outcome {
+    /// Its results; RETRY requeues its requests.
+    pub results: Results,
+    /// In words.
+    pub state_string: String,
+}
+
+/// The answer to an event that somebody waits for.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Answer {
+    /// Done, or under way.
+    Done,
+    /// The change is recorded.
+    Change(ChangeId),
+    /// The build is asked for.
+    Forced {
+        /// The new buildset.
+        buildset: BuildsetId,
+        /// Its requests, by builder name.
+        requests: Vec<(String, BuildRequestId)>,
+    },
+    /// The configuration is in force. One line for each thing that changed.
+    Reconfigured {
+        /// In words: `builder b1 added`.
+        changes: Vec<String>,
+    },
+    /// It cannot be done.
+    Refused(Refusal),
+}
+
+/// Why the core refuses what somebody asks for. The asker's mistake, each of them.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum Refusal {
+    /// No build of this id runs.
+    #[error("no build {0} is running")]
+    NoSuchBuild(BuildId),
+    /// No request of this id waits or is built.
+    #[error("build request {0} does not wait and is not being built")]
+    NoSuchRequest(BuildRequestId),
+    /// No scheduler has this name.
+    #[error("no scheduler is called {0:?}")]
+    NoSuchScheduler(String),
+    /// The scheduler is of another kind.
+    #[error("scheduler {0:?} is not a ForceScheduler")]
+    NotAForceScheduler(String),
+    /// The scheduler does not build on this builder.
+    #[error("scheduler {scheduler:?} does not build on builder {builder:?}")]
+    NotABuilderOf {
+        /// The scheduler.
+        scheduler: String,
+        /// The builder.
+        builder: String,
+    },
+    /// No worker has this name.
+    #[error("no worker is called {0:?}")]
+    NoSuchWorker(String),
+    /// The new configuration cannot be taken over while the master runs.
+    #[error("this needs a restart: {0}")]
+    NeedsRestart(String),
+}

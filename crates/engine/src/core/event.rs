@@ -1,0 +1,159 @@
+//! What the core is told.
+
+use std::{fmt, sync::Arc};
+
+use config::Config;
+use model::{BuildId, BuildRequestId, Change, Json, Properties, Results};
+
+/// One connection of a worker, from login to loss. Never used twice while the master runs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct SessionId(pub u64);
+
+impl fmt::Display for SessionId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+/// Names whoever waits for the answer to an event. Given out by the driver of the core.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ReplyId(pub u64);
+
+/// Something that happened, or that somebody asks for.
+#[derive(Clone, Debug)]
+pub enum Event {
+    /// A worker proved who it is. Answered by `Action::Admit` or `Action::Refuse`, perhaps after a probe of another
+    /// connection of the same name.
+    LoggedIn {
+        /// The new connection.
+        session: SessionId,
+        /// The name it logged in with.
+        worker: String,
+    },
+    /// The answer to `Action::Probe`, or that none came in time.
+    ProbeAnswered {
+        /// The connection that was probed (the old one).
+        session: SessionId,
+        /// Whether the worker behind it answered.
+        alive: bool,
+    },
+    /// The worker said what it is.
+    Attached {
+        /// Its connection.
+        session: SessionId,
+        /// What it told, for `workers.info`.
+        info: Json,
+    },
+    /// The worker has its list of builders: builds may start.
+    Ready {
+        /// Its connection.
+        session: SessionId,
+    },
+    /// A connection has ended. Comes once for every session that logged in, also after `Action::Refuse`.
+    Lost {
+        /// The connection.
+        session: SessionId,
+        /// Why, for people.
+        why: String,
+    },
+    /// The worker asks for a graceful shutdown: no new builds, and `Action::ShutdownWorker` once none runs.
+    WorkerShutdownRequested {
+        /// Its connection.
+        session: SessionId,
+    },
+    /// A build ended. Comes exactly once for each `Action::StartBuild`, also when its worker is lost.
+    BuildFinished {
+        /// Which.
+        build: BuildId,
+        /// How.
+        results: Results,
+        /// In words: `build successful`, `failed make`.
+        state_string: String,
+    },
+    /// A change was reported.
+    Change {
+        /// What changed.
+        change: Box<Change>,
+        /// Hears `Answer::Change`.
+        reply: ReplyId,
+    },
+    /// Somebody asks a force scheduler to build.
+    Force {
+        /// What is asked.
+        force: Box<Force>,
+        /// Hears `Answer::Forced`.
+        reply: ReplyId,
+    },
+    /// Somebody stops a running build.
+    StopBuild {
+        /// Which.
+        build: BuildId,
+        /// Why.
+        reason: String,
+        /// Hears `Answer::Done`.
+        reply: ReplyId,
+    },
+    /// Somebody cancels a request: one that waits is completed CANCELLED, one that is being built has its build
+    /// stopped.
+    CancelRequest {
+        /// Which.
+        request: BuildRequestId,
+        /// Why.
+        reason: String,
+        /// Hears `Answer::Done`.
+        reply: ReplyId,
+    },
+    /// Somebody pauses a worker: it gets no new builds.
+    PauseWorker {
+        /// Its name.
+        worker: String,
+        /// Why, for people.
+        reason: String,
+        /// Hears `Answer::Done`.
+        reply: ReplyId,
+    },
+    /// A paused worker may build again. It also takes back a graceful shutdown that is waiting for builds.
+    UnpauseWorker {
+        /// Its name.
+        worker: String,
+        /// Hears `Answer::Done`.
+        reply: ReplyId,
+    },
+    /// A new configuration.
+    Reconfigure {
+        /// The configuration.
+        config: Arc<Config>,
+        /// Hears `Answer::Reconfigured`.
+        reply: ReplyId,
+    },
+    /// Start no more builds; `Action::Drained` when none runs.
+    Drain {
+        /// Hears `Answer::Done` at once.
+        reply: ReplyId,
+    },
+}
+
+/// What somebody asks a force scheduler for.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Force {
+    /// The scheduler.
+    pub scheduler: String,
+    /// Which of its builders; empty for all.
+    pub builder_names: Vec<String>,
+    /// Why; `None` takes the scheduler's default.
+    pub reason: Option<String>,
+    /// Who asks; empty when nobody says.
+    pub owner: String,
+    /// Branch to build; `None` takes the scheduler's default.
+    pub branch: Option<String>,
+    /// Commit to build; `None` takes the scheduler's default.
+    pub revision: Option<String>,
+    /// Repository; `None` takes the scheduler's default.
+    pub repository: Option<String>,
+    /// Project; `None` for none.
+    pub project: Option<String>,
+    /// Priority of the requests; `None` takes the scheduler's.
+    pub priority: Option<i64>,
+    /// Properties of the builds.
+    pub properties: Properties,
+}

@@ -1,0 +1,1 @@
+//! Connections of workers: listeners, logins, and one task for each connection.
