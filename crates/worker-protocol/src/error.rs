@@ -1,0 +1,91 @@
+//! What goes wrong in a session, by what its owner does next.
+
+use perspective_broker::CallError;
+
+use crate::command::CommandUnsupported;
+
+/// The session cannot go on: drop the connection; the worker comes back by itself.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum SessionError {
+    /// The worker said something that no worker says.
+    #[error("the worker sent {what}; expected {expected}")]
+    Malformed {
+        /// What it sent.
+        what: &'static str,
+        /// What would have been right.
+        expected: &'static str,
+    },
+    /// The worker did not wait for the answers to its file blocks.
+    #[error("the worker sent more than {limit} file blocks of one command without waiting for an answer")]
+    TooManyBlocks {
+        /// How many may wait.
+        limit: usize,
+    },
+    /// Our call could not be sent.
+    #[error("cannot call the worker")]
+    Call(#[from] CallError),
+}
+
+/// Why a builder list was not sent.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum BuildersError {
+    /// The worker has not described itself yet: wait for [`crate::Event::Attached`].
+    #[error("the worker is not attached yet")]
+    NotAttached,
+    /// A builder that would be removed runs a command. The worker would kill it without a word, so the list has to
+    /// wait until the command is complete.
+    #[error("builder {name:?} runs a command and cannot be taken from the worker now")]
+    Busy {
+        /// The builder.
+        name: String,
+    },
+    /// Twisted lets a worker lend no more objects than this.
+    #[error("{count} builders on one worker; the protocol allows {limit}")]
+    TooMany {
+        /// How many were asked for.
+        count: usize,
+        /// How many are possible.
+        limit: usize,
+    },
+    /// Our call could not be sent.
+    #[error("cannot call the worker")]
+    Call(#[from] CallError),
+}
+
+/// Why a command was not started. Nothing was sent.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum StartError {
+    /// This worker cannot run it.
+    #[error(transparent)]
+    Unsupported(#[from] CommandUnsupported),
+    /// The worker does not have the builder (yet, or any more).
+    #[error("the worker does not have the builder {name:?}")]
+    NoBuilder {
+        /// The builder.
+        name: String,
+    },
+    /// The builder runs a command; a second one would kill it.
+    #[error("builder {name:?} runs command {running} already")]
+    Busy {
+        /// The builder.
+        name: String,
+        /// Its command.
+        running: crate::CommandId,
+    },
+    /// Our call could not be sent.
+    #[error("cannot call the worker")]
+    Call(#[from] CallError),
+}
+
+/// The answer to a read was longer than the worker asked for. The ticket is still good.
+#[derive(Debug, thiserror::Error)]
+#[error("a block of {len} bytes for a worker that asked for at most {}", .ticket.max())]
+pub struct ReadTooLong {
+    /// Bytes given.
+    pub len: usize,
+    /// To answer with.
+    pub ticket: crate::ReadTicket,
+}
