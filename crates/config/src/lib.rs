@@ -3,8 +3,9 @@
 //! It runs nothing: it reads text and says what it means, or everything that is wrong with it at once.
 
 mod model;
+mod renderable;
 
 pub use model::{
     Args, Builder, Codebase, Config, Database, Endpoint, ForceScheduler, LogCompression, Master, Renderable,
-    Scheduler, SchedulerKind, Step, Worker,
+    Scheduler, SchedulerKind, Secrets, Step, Worker,
 };

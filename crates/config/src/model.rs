@@ -1,9 +1,11 @@
 //! The checked configuration, as the rest of Ganger sees it. Nothing here knows that it came from TOML.
 
-use std::{num::NonZeroU32, path::PathBuf, sync::Arc, time::Duration};
+use std::{collections::BTreeMap, num::NonZeroU32, path::PathBuf, sync::Arc, time::Duration};
 
 use ::model::{Flags, Properties, template::Template};
 use secrecy::SecretString;
+
+pub use crate::renderable::{Args, Renderable};
 
 /// A whole, consistent configuration: every name that is used exists, every value is in its range.
 #[derive(Clone, Debug)]
@@ -123,6 +125,24 @@ pub struct Builder {
     pub default_properties: Properties,
     /// What a build does, in order.
     pub steps: Vec<Arc<Step>>,
+    /// All secrets that any step of any builder names.
+    pub secrets: Arc<Secrets>,
+}
+
+/// Secrets by name, for `%(secret:NAME)s`. `Debug` shows the names only.
+#[derive(Clone, Debug, Default)]
+pub struct Secrets(pub(crate) BTreeMap<String, SecretString>);
+
+impl Secrets {
+    /// The secret `name`.
+    pub fn get(&self, name: &str) -> Option<&SecretString> {
+        self.0.get(name)
+    }
+
+    /// All of them by name: what is to be kept out of logs.
+    pub fn iter(&self) -> impl Iterator<Item = (&str, &SecretString)> {
+        self.0.iter().map(|(name, secret)| (name.as_str(), secret))
+    }
 }
 
 /// One step of a builder.
@@ -132,54 +152,20 @@ pub struct Step {
     pub kind: &'static str,
     /// Its name within the build; given, or its type's default.
     pub name: String,
-    /// Shown while it runs; empty for the type's default.
-    pub description: Vec<String>,
-    /// Shown when it is done; empty for the type's default.
-    pub description_done: Vec<String>,
+    /// Shown while it runs; given, or its type's, and empty where the type says it as it runs.
+    pub description: Vec<Template>,
+    /// Shown when it is done; given, or its type's, and empty where the type says it as it runs.
+    pub description_done: Vec<Template>,
     /// Added to either description.
-    pub description_suffix: Vec<String>,
+    pub description_suffix: Vec<Template>,
     /// What its results do to the build.
     pub flags: Flags,
+    /// Whether it is done at all: where the rendered value is false in Python, the step is SKIPPED.
+    pub do_step_if: Renderable,
+    /// Whether it is left out of what users see.
+    pub hide_step_if: bool,
     /// What its type takes, checked against the type's schema.
     pub args: Args,
-}
-
-/// Arguments of a step by Buildbot's names. All that the schema has are there: given, or its default.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct Args(pub Vec<(&'static str, Renderable)>);
-
-impl Args {
-    /// The argument `name`; [`Renderable::Null`] where it was left out and has no default.
-    pub fn get(&self, name: &str) -> &Renderable {
-        const NULL: Renderable = Renderable::Null;
-        self.0.iter().find(|(key, _)| *key == name).map_or(&NULL, |(_, value)| value)
-    }
-}
-
-/// A value that may depend on the build, rendered when it is needed.
-#[derive(Clone, Debug, PartialEq)]
-pub enum Renderable {
-    /// Left out.
-    Null,
-    /// A truth value.
-    Bool(bool),
-    /// A whole number.
-    Int(i64),
-    /// A number.
-    Float(f64),
-    /// Text, perhaps with properties in it.
-    Text(Template),
-    /// Several values.
-    List(Vec<Renderable>),
-    /// Values by name, in the order given.
-    Dict(Vec<(String, Renderable)>),
-    /// The value of a property with its own type: `{ property = "NAME", default = … }`.
-    Property {
-        /// Name of the property.
-        name: String,
-        /// Taken when the property is not set.
-        default: Box<Renderable>,
-    },
 }
 
 /// Decides when to build what.
