@@ -224,7 +224,8 @@ class Process:
 class Master:
     """The recorded master, and the line to its control service."""
 
-    def __init__(self, environment):
+    def __init__(self, environment, clients):
+        self.clients = clients
         self.environment = environment
         self.launch = stage_environment(environment)
         self.directory = STAGE / "m"
@@ -237,7 +238,8 @@ class Master:
         for name in ("farm.py", "master.cfg"):
             shutil.copy(HERE / "recording" / name, self.directory)
         settings = {"port": self.port, "control": self.control, "password": PASSWORD, "secret": SECRET,
-                    "flag": str(STAGE / "flag"), "master_file": str(STAGE / "down.bin"), "upload_to": str(self.directory / "up")}
+                    "flag": str(STAGE / "flag"), "master_file": str(STAGE / "down.bin"), "upload_to": str(self.directory / "up"),
+                    "clients": self.clients}
         (self.directory / "settings.json").write_text(json.dumps(settings))
         tac = self.directory / "buildbot.tac"
         tac.write_text("import sys; sys.path.insert(0, '.')\n" + tac.read_text())
@@ -486,8 +488,10 @@ async def record(master, environment, name, case):
     label = "client-4.3.0" if environment.startswith("master") else environment
     stage = Stage(master, environment)
     await stage.begin()
-    await case(stage)
-    await stage.end()
+    try:
+        await case(stage)
+    finally:
+        await stage.end()
     # A refused worker comes back for ever; the first time says it all.
     kept = stage.proxy.conversations[:2 if name == "duplicate" else 1]
     if not kept:
@@ -521,27 +525,40 @@ async def main():
     parser.add_argument("--case", nargs="+", metavar="NAME", choices=[*CASES, *CLIENT_CASES])
     arguments = parser.parse_args()
     wanted = set(arguments.worker or [*WORKERS_3, *WORKERS_2, "clients"])
-    for master_name, workers in ((MASTER_3, [*WORKERS_3, "clients"]), (MASTER_2, WORKERS_2)):
+    failed = False
+    for master_name, workers in ((MASTER_3, WORKERS_3), (MASTER_2, WORKERS_2), (MASTER_3, ["clients"])):
         plan = []
         for worker in workers:
             if worker in wanted:
                 listed = CLIENT_CASES.items() if worker == "clients" else cases_of(worker)
                 plan += [(MASTER_3 if worker == "clients" else worker, name, case) for name, case in listed
                          if not arguments.case or name in arguments.case]
-        if not plan:
-            continue
-        prepare_stage()
-        master = Master(master_name)
-        await master.start()
-        try:
-            for environment, name, case in plan:
+        if plan:
+            failed |= await record_all(master_name, workers == ["clients"], plan)
+    return 1 if failed else 0
+
+
+async def record_all(master_name, clients, plan):
+    """Records with one master; gives back whether something could not be recorded."""
+    prepare_stage()
+    master = Master(master_name, clients)
+    await master.start()
+    failed = False
+    try:
+        for environment, name, case in plan:
+            try:
                 await record(master, environment, name, case)
-        finally:
-            await master.stop()
+            except Refused as refusal:
+                print(f"  {refusal}", flush=True)
+                failed = True
+    finally:
+        await master.stop()
+    return failed
+
 
 
 if __name__ == "__main__":
     try:
-        asyncio.run(main())
+        sys.exit(asyncio.run(main()))
     except Refused as refusal:
         sys.exit(f"record.py: {refusal}")
