@@ -1,1 +1,20 @@
-//! Placeholder.
+//! Twisted's Perspective Broker.
+
+mod banana;
+mod broker;
+mod jelly;
+mod limits;
+
+pub use banana::{DecodeError, Decoder, Dialect, Element, EncodeError, encode};
+pub use broker::{
+    Broker, Callee, Event, LocalId, LoginId, Proof, ProtocolError, RemoteId, ReplyId, RequestId, SendError,
+    Target,
+};
+pub use bytes::Bytes;
+pub use bytestring::ByteString;
+pub use jelly::{
+    Backref, Copyable, Date, DateTime, Decimal, Failure, Shared, Time, TimeDelta, UnjellyError, Value, jelly,
+    unjelly,
+};
+pub use limits::{LimitExceeded, Limits, MAX_DEPTH, MAX_PREFIX};
+pub use num_bigint::BigInt;

@@ -1,0 +1,1 @@
+//! The public face, as a program sees it.
