@@ -17,7 +17,7 @@ fn a_stock_worker_connects_and_stops_with_its_handle() {
     connection.write_all(b"").unwrap();
     assert!(worker.exited().unwrap().is_none(), "{}", worker.log());
     let basedir = worker.basedir().to_path_buf();
-    worker.signal(rustix::process::Signal::TERM).unwrap();
+    worker.signal(testkit::worker::Signal::TERM).unwrap();
     assert!(worker.wait(Duration::from_secs(20)).is_ok());
     drop(worker);
     assert!(!basedir.exists());

@@ -1,6 +1,6 @@
 //! What goes wrong in a session, by what its owner does next.
 
-use perspective_broker::CallError;
+use perspective_broker::SendError;
 
 use crate::command::CommandUnsupported;
 
@@ -22,9 +22,9 @@ pub enum SessionError {
         /// How many may wait.
         limit: usize,
     },
-    /// Our call could not be sent.
-    #[error("cannot call the worker")]
-    Call(#[from] CallError),
+    /// Nothing can be sent to the worker any more, or not this.
+    #[error("cannot send to the worker")]
+    Send(#[from] SendError),
 }
 
 /// Why a builder list was not sent.
@@ -49,9 +49,9 @@ pub enum BuildersError {
         /// How many are possible.
         limit: usize,
     },
-    /// Our call could not be sent.
-    #[error("cannot call the worker")]
-    Call(#[from] CallError),
+    /// Nothing can be sent to the worker any more, or not this.
+    #[error("cannot send to the worker")]
+    Send(#[from] SendError),
 }
 
 /// Why a command was not started. Nothing was sent.
@@ -75,17 +75,24 @@ pub enum StartError {
         /// Its command.
         running: crate::CommandId,
     },
-    /// Our call could not be sent.
-    #[error("cannot call the worker")]
-    Call(#[from] CallError),
+    /// Nothing can be sent to the worker any more, or not this.
+    #[error("cannot send to the worker")]
+    Send(#[from] SendError),
 }
 
-/// The answer to a read was longer than the worker asked for. The ticket is still good.
+/// Why a read was not answered.
 #[derive(Debug, thiserror::Error)]
-#[error("a block of {len} bytes for a worker that asked for at most {}", .ticket.max())]
-pub struct ReadTooLong {
-    /// Bytes given.
-    pub len: usize,
-    /// To answer with.
-    pub ticket: crate::ReadTicket,
+#[non_exhaustive]
+pub enum ReadError {
+    /// The block is longer than the worker asked for. The ticket is still good.
+    #[error("a block of {len} bytes for a worker that asked for at most {}", .ticket.max())]
+    TooLong {
+        /// Bytes given.
+        len: usize,
+        /// To answer with.
+        ticket: crate::ReadTicket,
+    },
+    /// Nothing can be sent to the worker any more.
+    #[error("cannot send to the worker")]
+    Send(#[from] SendError),
 }

@@ -105,7 +105,7 @@ impl WorkerInfo {
                 "numcpus" => self.numcpus = value.as_int().and_then(|n| u32::try_from(n).ok()),
                 "delete_leftover_dirs" => {
                     self.delete_leftover_dirs =
-                        value.as_bool().or_else(|| value.as_int().map(|n| n != 0)).unwrap_or_default();
+                        value.as_bool().unwrap_or_default();
                 }
                 name => {
                     if let Some(text) = printable(value) {
@@ -146,8 +146,9 @@ impl WorkerInfo {
 
 /// A dictionary of text to text; other entries are left out.
 fn text_map(value: &Value) -> BTreeMap<String, String> {
-    let Value::Dict(entries) = value else { return BTreeMap::new() };
-    entries
+    value
+        .as_dict()
+        .unwrap_or_default()
         .iter()
         .filter_map(|(key, value)| Some((lossy(key)?.to_string(), printable(value)?)))
         .collect()

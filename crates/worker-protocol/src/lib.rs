@@ -14,6 +14,8 @@
 mod command;
 mod error;
 mod event;
+#[cfg(any(test, feature = "test-worker"))]
+pub mod fake;
 mod info;
 mod session;
 mod text;
@@ -25,7 +27,7 @@ pub use crate::command::{
     LogFile, MAX_BLOCK, MakeDirectory, Mode, Patch, Program, RemoveDirectory, RemoveFile, Repository, Retry,
     Shell, Source, SourcePassword, StatFile, UploadDirectory, UploadFile, Word,
 };
-pub use crate::error::{BuildersError, ReadTooLong, SessionError, StartError};
+pub use crate::error::{BuildersError, ReadError, SessionError, StartError};
 pub use crate::event::{CommandId, Event, ReadTicket, WriteTicket};
 pub use crate::info::{System, WorkerInfo};
 pub use crate::session::{Session, SessionLimits};

@@ -29,7 +29,7 @@ impl StringKind {
 
 /// Text of a value that may be of either kind; bytes that are not UTF-8 are replaced.
 pub(crate) fn lossy(value: &Value) -> Option<ByteString> {
-    match value {
+    match value.resolved() {
         Value::Text(text) => Some(text.clone()),
         Value::Bytes(bytes) => Some(match ByteString::try_from(bytes.clone()) {
             Ok(text) => text,

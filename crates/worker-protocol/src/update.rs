@@ -91,7 +91,7 @@ impl FileStat {
     fn decode(value: &Value) -> Option<Self> {
         let numbers = value.as_list()?;
         let number = |at: usize| -> Option<i64> {
-            match numbers.get(at)? {
+            match numbers.get(at)?.resolved() {
                 Value::BigInt(_) => Some(i64::MAX),
                 // Some systems report times as fractions.
                 Value::Float(seconds) => Some(*seconds as i64),
@@ -160,7 +160,7 @@ impl Streams {
                 Some(rc) => Update::Rc(rc),
                 None => other(&key, value),
             }),
-            b"elapsed" => Some(match value.as_float().or_else(|| value.as_int().map(|n| n as f64)) {
+            b"elapsed" => Some(match value.as_float() {
                 Some(seconds) => Update::Elapsed(seconds),
                 None => other(&key, value),
             }),
@@ -203,14 +203,10 @@ impl Streams {
     }
 
     fn log(&mut self, key: &Value, value: Value) -> Option<Update> {
-        let (Value::Tuple(mut pair) | Value::List(mut pair)) = value else { return Some(other(key, value)) };
-        match (pair.len(), pair.first().and_then(lossy)) {
-            (2, Some(name)) => {
-                let text = pair.pop().unwrap_or(Value::None);
-                self.text(Stream::Log(name), key, text)
-            }
-            _ => Some(other(key, Value::Tuple(pair))),
-        }
+        let Some([name, _]) = value.as_list() else { return Some(other(key, value)) };
+        let Some(name) = lossy(name) else { return Some(other(key, value)) };
+        let text = value.into_list().and_then(|mut pair| pair.pop()).unwrap_or(Value::None);
+        self.text(Stream::Log(name), key, text)
     }
 
     /// The text of a log entry: itself, or the first of (text, line ends, times), the form of newer protocols.
@@ -219,13 +215,13 @@ impl Streams {
             Value::Text(text) if self.tails.is_empty() => Ok(text),
             Value::Text(text) => Ok(self.decode_chunk(stream, text.into_bytes())),
             Value::Bytes(bytes) => Ok(self.decode_chunk(stream, bytes)),
-            Value::Tuple(parts) | Value::List(parts) if parts.len() == 3 => {
-                match parts.into_iter().next().unwrap_or(Value::None) {
-                    value @ (Value::Text(_) | Value::Bytes(_)) => self.piece(stream, value),
-                    value => Err(value),
+            value => match value.as_list() {
+                Some([text @ (Value::Text(_) | Value::Bytes(_)), _, _]) => {
+                    let text = text.clone();
+                    self.piece(stream, text)
                 }
-            }
-            value => Err(value),
+                _ => Err(value),
+            },
         }
     }
 

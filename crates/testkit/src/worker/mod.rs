@@ -2,6 +2,7 @@
 
 mod kind;
 
+use std::ffi::OsString;
 use std::fmt::Write as _;
 use std::fs::{self, File};
 use std::os::unix::process::CommandExt as _;
@@ -10,7 +11,8 @@ use std::process::{Child, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, ensure};
-use rustix::process::{Pid, Signal, kill_process};
+pub use rustix::process::Signal;
+use rustix::process::{Pid, kill_process};
 use tempfile::TempDir;
 
 pub use self::kind::{Selected, WorkerKind};
@@ -36,7 +38,7 @@ pub struct WorkerOptions {
     /// Files of its `info` directory: name and contents.
     pub info: Vec<(String, Vec<u8>)>,
     /// More environment variables.
-    pub environment: Vec<(String, String)>,
+    pub environment: Vec<(String, OsString)>,
 }
 
 impl WorkerOptions {

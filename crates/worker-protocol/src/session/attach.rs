@@ -54,15 +54,15 @@ impl Session {
         let info = &mut self.attach.info;
         // A worker on Python 3 never has a byte string for a key, one on Python 2 has some at least.
         info.python2 |= has_bytes_key(answer);
-        match (question, answer) {
-            (Question::WorkerInfo, Value::Dict(entries)) => {
+        match (question, answer.as_dict()) {
+            (Question::WorkerInfo, Some(entries)) => {
                 info.worker_words = true;
                 info.take_info(entries);
             }
-            (Question::SlaveInfo, Value::Dict(entries)) => info.take_info(entries),
-            (Question::Commands, commands) => info.take_commands(commands),
-            (Question::Version, version) => info.take_version(version),
-            _ => {}
+            (Question::SlaveInfo, Some(entries)) => info.take_info(entries),
+            (Question::Commands, _) => info.take_commands(answer),
+            (Question::Version, _) => info.take_version(answer),
+            (Question::WorkerInfo | Question::SlaveInfo, None) => {}
         }
         self.question_closed();
     }
@@ -97,5 +97,5 @@ impl Session {
 }
 
 fn has_bytes_key(value: &Value) -> bool {
-    matches!(value, Value::Dict(entries) if entries.iter().any(|(key, _)| matches!(key, Value::Bytes(_))))
+    value.as_dict().unwrap_or_default().iter().any(|(key, _)| matches!(key, Value::Bytes(_)))
 }

@@ -5,7 +5,7 @@ use std::collections::{HashMap, HashSet};
 use bytestring::ByteString;
 use perspective_broker::{Broker, RemoteId, Value};
 
-use super::release;
+use super::give_back;
 use crate::error::{BuildersError, SessionError, StartError};
 use crate::event::CommandId;
 use crate::text::{StringKind, lossy};
@@ -56,19 +56,19 @@ impl Builders {
             what: "an answer to setBuilderList that holds something else",
             expected: "a dictionary of references by builder name",
         };
-        let Value::Dict(entries) = answer else { return Err(malformed) };
+        let Some(entries) = answer.into_dict() else { return Err(malformed) };
         let old = std::mem::take(&mut self.remotes);
         for (name, value) in entries {
-            let Value::Remote(remote) = value else { return Err(malformed) };
+            let Some(remote) = value.as_remote() else { return Err(malformed) };
             let Some(name) = lossy(&name) else { return Err(malformed) };
             // The same name as text and as bytes would be two keys there, and is one builder here.
             if let Some(twin) = self.remotes.insert(name, remote) {
-                broker.release(twin);
+                give_back(broker, twin)?;
             }
         }
         // Also for those that stay: the worker counts the reference in each answer.
         for remote in old.into_values() {
-            release(broker, &Value::Remote(remote));
+            give_back(broker, remote)?;
         }
         self.list_closed();
         Ok(())

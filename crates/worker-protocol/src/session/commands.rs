@@ -3,7 +3,7 @@
 use std::collections::{HashMap, VecDeque};
 
 use bytestring::ByteString;
-use perspective_broker::{Broker, Failure, LocalId, RemoteId, ReplyId, RequestId, Value};
+use perspective_broker::{Broker, Failure, LocalId, RemoteId, ReplyId, RequestId, SendError, Value};
 
 use super::{Pending, Session, answer, kind_of, refuse, release, release_all};
 use crate::command::{Command, MAX_BLOCK, Stream, WireCommand};
@@ -159,7 +159,7 @@ impl Session {
         builder: RemoteId,
         id: CommandId,
         command: WireCommand,
-    ) -> Result<(RequestId, LocalId), perspective_broker::CallError> {
+    ) -> Result<(RequestId, LocalId), SendError> {
         let kind = self.attach.info().map_or(crate::text::StringKind::Unicode, kind_of);
         let object = broker.export();
         let args = vec![
@@ -223,18 +223,16 @@ impl Session {
         reply: Option<ReplyId>,
     ) -> Result<(), SessionError> {
         let Some(&(command, role)) = self.commands.objects.get(&object) else {
-            release_all(broker, &args);
-            refuse(broker, reply, method);
-            return Ok(());
+            release_all(broker, &args)?;
+            return Ok(refuse(broker, reply, method)?);
         };
         match (role, method) {
             (Role::Command, "update") => {
                 self.updated(broker, command, args)?;
-                answer(broker, reply, Value::Int(0));
-                Ok(())
+                Ok(answer(broker, reply, Value::Int(0))?)
             }
             (Role::Command, "complete") => {
-                answer(broker, reply, Value::None);
+                answer(broker, reply, Value::None)?;
                 self.completed(broker, command, args)
             }
             (Role::Writer, "write") => self.written(command, args, reply),
@@ -246,30 +244,25 @@ impl Session {
             }
             (Role::Reader, "read") => self.read(command, &args, reply),
             (Role::Writer, "close") => {
-                answer(broker, reply, Value::None);
                 self.events.push_back(Event::CloseWrite { command });
-                Ok(())
+                Ok(answer(broker, reply, Value::None)?)
             }
             (Role::Writer, "utime") => {
-                answer(broker, reply, Value::None);
                 self.events.extend(times(command, &args));
-                Ok(())
+                Ok(answer(broker, reply, Value::None)?)
             }
             (Role::Reader, "close") => {
-                answer(broker, reply, Value::None);
                 self.events.push_back(Event::CloseRead { command });
-                Ok(())
+                Ok(answer(broker, reply, Value::None)?)
             }
             (Role::Command, _) => {
-                release_all(broker, &args);
-                refuse(broker, reply, method);
-                Ok(())
+                release_all(broker, &args)?;
+                Ok(refuse(broker, reply, method)?)
             }
             // An error here would leave the worker without a way to end the command.
             (Role::Writer | Role::Reader, _) => {
-                release_all(broker, &args);
-                answer(broker, reply, Value::None);
-                Ok(())
+                release_all(broker, &args)?;
+                Ok(answer(broker, reply, Value::None)?)
             }
         }
     }
@@ -284,16 +277,14 @@ impl Session {
         let malformed =
             SessionError::Malformed { what: "an update of the wrong form", expected: "a list of [dict, 0]" };
         let Some(running) = self.commands.running.get_mut(&command) else { return Ok(()) };
-        let Some(Value::List(pairs) | Value::Tuple(pairs)) = args.into_iter().next() else {
-            return Err(malformed);
-        };
+        let Some(pairs) = args.into_iter().next().and_then(Value::into_list) else { return Err(malformed) };
         for pair in pairs {
-            let (Value::List(pair) | Value::Tuple(pair)) = pair else { return Err(malformed) };
-            let Some(Value::Dict(entries)) = pair.into_iter().next() else { return Err(malformed) };
+            let entries = pair.into_list().and_then(|pair| pair.into_iter().next()).and_then(Value::into_dict);
+            let Some(entries) = entries else { return Err(malformed) };
             for (key, value) in entries {
                 let Some(update) = running.texts.decode(key, value) else { continue };
                 if let Update::Other { value, .. } = &update {
-                    release(broker, value);
+                    release(broker, value)?;
                 }
                 let update = match &mut running.batch {
                     Some(batch) => batch.absorb(update),
@@ -319,9 +310,9 @@ impl Session {
             None | Some(Value::None) => None,
             Some(Value::Failure(failure)) => Some(*failure),
             Some(other) => {
-                release(broker, &other);
+                release(broker, &other)?;
                 let said = lossy(&other).map_or_else(|| "no failure object".to_owned(), |text| text.to_string());
-                Some(Failure::new("builtins.Exception", said))
+                Some(other.as_failure().cloned().unwrap_or_else(|| Failure::new("builtins.Exception", said)))
             }
         };
         let next = match &mut running.batch {
@@ -365,16 +356,11 @@ impl Session {
         args: Vec<Value>,
         reply: Option<ReplyId>,
     ) -> Result<(), SessionError> {
-        let data = match args.into_iter().next() {
-            Some(Value::Bytes(data)) => data,
-            Some(Value::Text(text)) => text.into_bytes(),
-            _ => {
-                return Err(SessionError::Malformed {
-                    what: "a write without data",
-                    expected: "a byte string",
-                });
-            }
-        };
+        let data = args
+            .into_iter()
+            .next()
+            .and_then(Value::into_bytes)
+            .ok_or(SessionError::Malformed { what: "a write without data", expected: "a byte string" })?;
         self.block_received(command)?;
         let ticket = WriteTicket { command, reply };
         self.events.push_back(Event::Write { command, data, ticket });
@@ -421,6 +407,5 @@ impl Session {
 /// `utime((accessed, modified))`; a worker that could not read them sends None in their place.
 fn times(command: CommandId, args: &[Value]) -> Option<Event> {
     let [accessed, modified] = args.first()?.as_list()? else { return None };
-    let seconds = |value: &Value| value.as_float().or_else(|| value.as_int().map(|n| n as f64));
-    Some(Event::SetTimes { command, accessed: seconds(accessed)?, modified: seconds(modified)? })
+    Some(Event::SetTimes { command, accessed: accessed.as_float()?, modified: modified.as_float()? })
 }

@@ -11,13 +11,13 @@ use std::collections::{HashMap, VecDeque};
 use bytes::Bytes;
 use bytestring::ByteString;
 use perspective_broker::{
-    Broker, Event as BrokerEvent, Failure, LocalId, RemoteId, ReplyId, RequestId, Target, Value,
+    Broker, Event as BrokerEvent, Failure, LocalId, RemoteId, ReplyId, RequestId, SendError, Target, Value,
 };
 
 use self::attach::Attach;
 use self::builders::Builders;
 use self::commands::Commands;
-use crate::error::{BuildersError, ReadTooLong, SessionError, StartError};
+use crate::error::{BuildersError, ReadError, SessionError, StartError};
 use crate::event::{CommandId, Event, ReadTicket, WriteTicket};
 use crate::info::WorkerInfo;
 use crate::text::StringKind;
@@ -110,16 +110,14 @@ impl Session {
         match event {
             BrokerEvent::Call { target: Target::Local(object), method, args, reply, .. } => {
                 if object == self.perspective {
-                    self.perspective_called(broker, &method, &args, reply);
-                    Ok(())
+                    self.perspective_called(broker, &method, &args, reply)
                 } else {
                     self.command_called(broker, object, &method, args, reply)
                 }
             }
             BrokerEvent::Call { method, args, reply, .. } => {
-                release_all(broker, &args);
-                refuse(broker, reply, &method);
-                Ok(())
+                release_all(broker, &args)?;
+                Ok(refuse(broker, reply, &method)?)
             }
             BrokerEvent::Answered { request, value } => match self.pending.remove(&request) {
                 Some(pending) => self.answered(broker, request, pending, value),
@@ -193,28 +191,31 @@ impl Session {
     ///
     /// A failure on our side is not told to the worker: no release of it survives an error as an answer. Let it
     /// finish, or interrupt the command, and judge the result here.
-    pub fn answer_write(&mut self, broker: &mut Broker, ticket: WriteTicket) {
+    ///
+    /// # Errors
+    ///
+    /// The answer cannot be sent.
+    pub fn answer_write(&mut self, broker: &mut Broker, ticket: WriteTicket) -> Result<(), SessionError> {
         self.commands.block_answered(ticket.command);
-        answer(broker, ticket.reply, Value::None);
+        Ok(answer(broker, ticket.reply, Value::None)?)
     }
 
     /// Gives the worker the block it asked for; an empty one is the end of the file.
     ///
     /// # Errors
     ///
-    /// The block is longer than [`ReadTicket::max`]; nothing was sent.
+    /// The block is longer than [`ReadTicket::max`], or the answer cannot be sent.
     pub fn answer_read(
         &mut self,
         broker: &mut Broker,
         ticket: ReadTicket,
         data: Bytes,
-    ) -> Result<(), ReadTooLong> {
+    ) -> Result<(), ReadError> {
         if data.len() > ticket.max {
-            return Err(ReadTooLong { len: data.len(), ticket });
+            return Err(ReadError::TooLong { len: data.len(), ticket });
         }
         self.commands.block_answered(ticket.command);
-        answer(broker, ticket.reply, Value::Bytes(data));
-        Ok(())
+        Ok(answer(broker, ticket.reply, Value::Bytes(data))?)
     }
 
     fn call(
@@ -236,19 +237,14 @@ impl Session {
         method: &str,
         args: &[Value],
         reply: Option<ReplyId>,
-    ) {
-        release_all(broker, args);
-        match method {
-            "keepalive" => {
-                answer(broker, reply, Value::None);
-                self.events.push_back(Event::Keepalive);
-            }
-            "shutdown" => {
-                answer(broker, reply, Value::None);
-                self.events.push_back(Event::ShutdownRequested);
-            }
-            _ => refuse(broker, reply, method),
-        }
+    ) -> Result<(), SessionError> {
+        release_all(broker, args)?;
+        self.events.push_back(match method {
+            "keepalive" => Event::Keepalive,
+            "shutdown" => Event::ShutdownRequested,
+            _ => return Ok(refuse(broker, reply, method)?),
+        });
+        Ok(answer(broker, reply, Value::None)?)
     }
 
     fn answered(
@@ -269,8 +265,7 @@ impl Session {
             Pending::Start(command) => self.command_accepted(command, request),
             Pending::Shutdown | Pending::ShutdownByBuilder | Pending::Nothing => {}
         }
-        release(broker, &value);
-        Ok(())
+        Ok(release(broker, &value)?)
     }
 
     fn failed(
@@ -322,37 +317,28 @@ fn is_no_such_method(failure: &Failure) -> bool {
     failure.is("twisted.spread.flavors.NoSuchMethod")
 }
 
-fn answer(broker: &mut Broker, reply: Option<ReplyId>, value: Value) {
-    if let Some(reply) = reply {
-        broker.answer(reply, value);
-    }
+fn answer(broker: &mut Broker, reply: Option<ReplyId>, value: Value) -> Result<(), SendError> {
+    reply.map_or(Ok(()), |reply| broker.answer(reply, value))
 }
 
-fn refuse(broker: &mut Broker, reply: Option<ReplyId>, method: &str) {
-    if let Some(reply) = reply {
-        broker.fail(reply, Failure::no_such_method(method));
-    }
+fn refuse(broker: &mut Broker, reply: Option<ReplyId>, method: &str) -> Result<(), SendError> {
+    reply.map_or(Ok(()), |reply| broker.fail(reply, Failure::no_such_method(method)))
 }
 
-fn release_all(broker: &mut Broker, values: &[Value]) {
-    for value in values {
-        release(broker, value);
-    }
+fn release_all(broker: &mut Broker, values: &[Value]) -> Result<(), SendError> {
+    values.iter().try_for_each(|value| release(broker, value))
 }
 
 /// Gives back every reference inside a value that nobody wants: each counts at the worker.
-fn release(broker: &mut Broker, value: &Value) {
-    match value {
-        Value::Remote(id) => broker.release(*id),
-        Value::List(items) | Value::Tuple(items) | Value::Set(items) | Value::FrozenSet(items) => {
-            release_all(broker, items);
-        }
-        Value::Dict(entries) => {
-            for (key, value) in entries {
-                release(broker, key);
-                release(broker, value);
-            }
-        }
-        _ => {}
+fn release(broker: &mut Broker, value: &Value) -> Result<(), SendError> {
+    value.remotes().into_iter().try_for_each(|id| give_back(broker, id))
+}
+
+/// Gives one reference back. One inside a container that was sent once and meant several times counts once there, so
+/// none may be left.
+fn give_back(broker: &mut Broker, id: RemoteId) -> Result<(), SendError> {
+    match broker.release(id) {
+        Err(SendError::NotHeld(_)) => Ok(()),
+        released => released,
     }
 }

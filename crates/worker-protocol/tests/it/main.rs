@@ -1,0 +1,4 @@
+//! The protocol against real programs.
+
+mod generations;
+mod master;
