@@ -4,6 +4,10 @@ mod banana;
 mod broker;
 mod jelly;
 mod limits;
+#[cfg(feature = "tls")]
+pub mod tls;
+#[cfg(feature = "tokio")]
+mod transport;
 
 pub use banana::{DecodeError, Decoder, Dialect, Element, EncodeError, encode};
 pub use broker::{
@@ -18,3 +22,5 @@ pub use jelly::{
 };
 pub use limits::{LimitExceeded, Limits, MAX_DEPTH, MAX_PREFIX};
 pub use num_bigint::BigInt;
+#[cfg(feature = "tokio")]
+pub use transport::{Transport, TransportError};

@@ -161,7 +161,7 @@ impl Decoder {
         let limit = self.limits.prefix;
         let room = limit - self.digits_len;
         let found = input.iter().take(room + 1).position(|byte| *byte >= 0x80);
-        let taken = found.unwrap_or(input.len().min(room + 1));
+        let taken = found.unwrap_or_else(|| input.len().min(room + 1));
         LimitExceeded::check("prefix", self.digits_len + taken, limit)?;
         self.digits[self.digits_len..self.digits_len + taken].copy_from_slice(&input[..taken]);
         self.digits_len += taken;

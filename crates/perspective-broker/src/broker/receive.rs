@@ -72,9 +72,10 @@ impl Broker {
                 let (request, value) = read_result("error", operands)?;
                 self.error_received(request, value)
             }
-            b"decref" => match one_int("decref", operands)? {
-                number => self.decref_received(number),
-            },
+            b"decref" => {
+                let number = one_int("decref", operands)?;
+                self.decref_received(number)
+            }
             b"version" => match one_int("version", operands)? {
                 VERSION => Ok(()),
                 other => Err(ProtocolError::Version(other)),
