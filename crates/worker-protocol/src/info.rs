@@ -104,8 +104,7 @@ impl WorkerInfo {
                 "worker_commands" | "slave_commands" => self.commands = text_map(value),
                 "numcpus" => self.numcpus = value.as_int().and_then(|n| u32::try_from(n).ok()),
                 "delete_leftover_dirs" => {
-                    self.delete_leftover_dirs =
-                        value.as_bool().unwrap_or_default();
+                    self.delete_leftover_dirs = value.as_bool().unwrap_or_default();
                 }
                 name => {
                     if let Some(text) = printable(value) {
@@ -193,7 +192,8 @@ mod tests {
 
     #[test]
     fn the_stored_object_has_buildbots_keys() {
-        let info = WorkerInfo { admin: Some("a".into()), version: Some("4.3.0".into()), ..Default::default() };
+        let info =
+            WorkerInfo { admin: Some("a".into()), version: Some("4.3.0".into()), ..Default::default() };
         assert_eq!(
             info.to_json(),
             serde_json::json!({"admin": "a", "host": null, "access_uri": null, "version": "4.3.0"})

@@ -272,7 +272,10 @@ mod tests {
     #[test]
     fn every_key() {
         assert_eq!(decode("stdout", text("a")), Some(Update::Stdout("a".into())));
-        assert_eq!(decode("stderr", Value::Bytes(Bytes::from_static(b"b"))), Some(Update::Stderr("b".into())));
+        assert_eq!(
+            decode("stderr", Value::Bytes(Bytes::from_static(b"b"))),
+            Some(Update::Stderr("b".into()))
+        );
         assert_eq!(decode("header", text("h")), Some(Update::Header("h".into())));
         assert_eq!(decode("rc", Value::Int(-1)), Some(Update::Rc(-1)));
         assert_eq!(decode("elapsed", Value::Float(0.5)), Some(Update::Elapsed(0.5)));
@@ -288,15 +291,16 @@ mod tests {
             decode("new", Value::Int(1)),
             Some(Update::Other { key: "new".into(), value: Value::Int(1) })
         );
-        assert_eq!(
-            decode("rc", text("x")),
-            Some(Update::Other { key: "rc".into(), value: text("x") })
-        );
+        assert_eq!(decode("rc", text("x")), Some(Update::Other { key: "rc".into(), value: text("x") }));
     }
 
     #[test]
     fn both_shapes_of_log_text() {
-        let lines = Value::List(vec![text("a\n"), Value::List(vec![Value::Int(1)]), Value::List(vec![Value::Float(1.0)])]);
+        let lines = Value::List(vec![
+            text("a\n"),
+            Value::List(vec![Value::Int(1)]),
+            Value::List(vec![Value::Float(1.0)]),
+        ]);
         let plain = Update::Log { name: "l".into(), text: "a\n".into() };
         assert_eq!(decode("log", Value::Tuple(vec![text("l"), text("a\n")])), Some(plain.clone()));
         assert_eq!(decode("log", Value::List(vec![text("l"), lines.clone()])), Some(plain));

@@ -43,6 +43,10 @@ impl fmt::Display for CommandVersion {
 pub(crate) const WORKER_WORDS: CommandVersion = CommandVersion::new(3, 0);
 /// `rmfile` exists (0.9.8).
 pub(crate) const REMOVE_FILE: CommandVersion = CommandVersion::new(3, 1);
+/// Every environment variable may be a list of paths, not `PYTHONPATH` alone (after 0.8.5, by 0.8.8).
+pub(crate) const PATH_LISTS: CommandVersion = CommandVersion::new(2, 16);
+/// Hidden words in commands are understood (0.8.9).
+pub(crate) const OBFUSCATED_WORDS: CommandVersion = CommandVersion::new(2, 16);
 /// `sigtermTime` is understood (0.8.9).
 pub(crate) const SIGTERM_TIME: CommandVersion = CommandVersion::new(2, 16);
 /// `interruptSignal` is understood (0.8.6).

@@ -6,9 +6,9 @@ use bytestring::ByteString;
 use perspective_broker::Value;
 
 use super::{CommandUnsupported, EnvValue, WireCommand};
-use crate::info::WorkerInfo;
+use crate::info::{System, WorkerInfo};
 use crate::text::StringKind;
-use crate::version::CommandVersion;
+use crate::version::{CommandVersion, PATH_LISTS};
 
 pub(crate) struct Arguments<'a> {
     worker: &'a WorkerInfo,
@@ -82,6 +82,10 @@ impl<'a> Arguments<'a> {
             .map(|(name, value)| {
                 let value = match value {
                     EnvValue::Set(text) => self.text(text),
+                    EnvValue::Path(parts) if self.version() < PATH_LISTS => {
+                        let separator = if self.worker.system == System::Nt { ";" } else { ":" };
+                        self.kind.text(parts.join(separator))
+                    }
                     EnvValue::Path(parts) => Value::List(parts.iter().map(|part| self.text(part)).collect()),
                     EnvValue::Unset => Value::None,
                 };

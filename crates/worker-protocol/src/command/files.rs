@@ -48,7 +48,10 @@ impl RemoveDirectory {
         Self { dirs, timeout: Some(Duration::from_secs(120)), max_time: None, log_environ: false }
     }
 
-    pub(super) fn encode(&self, arguments: &mut Arguments<'_>) -> Result<Vec<WireCommand>, CommandUnsupported> {
+    pub(super) fn encode(
+        &self,
+        arguments: &mut Arguments<'_>,
+    ) -> Result<Vec<WireCommand>, CommandUnsupported> {
         arguments.require_command("rmdir", NEEDS_0_8_3)?;
         if self.dirs.is_empty() {
             return Err(CommandUnsupported::Invalid { command: "rmdir", problem: "no directory is named" });
@@ -168,7 +171,10 @@ pub struct RemoveFile {
 }
 
 impl RemoveFile {
-    pub(super) fn encode(&self, arguments: &mut Arguments<'_>) -> Result<Vec<WireCommand>, CommandUnsupported> {
+    pub(super) fn encode(
+        &self,
+        arguments: &mut Arguments<'_>,
+    ) -> Result<Vec<WireCommand>, CommandUnsupported> {
         if arguments.version() >= REMOVE_FILE && arguments.has_command("rmfile") {
             arguments.set_text("path", &self.path);
             arguments.set("logEnviron", Value::Bool(false));

@@ -70,7 +70,9 @@ pub enum CommandUnsupported {
         hint: &'static str,
     },
     /// The worker's release does not know an argument without which the command would do something else.
-    #[error("the worker's {command:?} is of version {has}, but {argument:?} needs {needs}; upgrade the worker")]
+    #[error(
+        "the worker's {command:?} is of version {has}, but {argument:?} needs {needs}; upgrade the worker"
+    )]
     Argument {
         /// Buildbot's name of the command.
         command: &'static str,

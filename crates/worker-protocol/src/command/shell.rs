@@ -7,7 +7,7 @@ use bytestring::ByteString;
 use perspective_broker::Value;
 
 use super::{Arguments, CommandUnsupported};
-use crate::version::{INTERRUPT_SIGNAL, SIGTERM_TIME, WORKER_WORDS};
+use crate::version::{INTERRUPT_SIGNAL, OBFUSCATED_WORDS, SIGTERM_TIME, WORKER_WORDS};
 
 /// Runs a program (`shell`; `buildbot_worker/commands/shell.py`, `buildslave/commands/shell.py`).
 ///
@@ -121,6 +121,17 @@ impl Program {
             Self::Words(words) if words.is_empty() => {
                 Err(CommandUnsupported::Invalid { command: "shell", problem: "the list of words is empty" })
             }
+            Self::Words(words)
+                if arguments.version() < OBFUSCATED_WORDS
+                    && words.iter().any(|word| matches!(word, Word::Obfuscated { .. })) =>
+            {
+                Err(CommandUnsupported::Argument {
+                    command: "shell",
+                    argument: "obfuscated",
+                    needs: OBFUSCATED_WORDS,
+                    has: arguments.version(),
+                })
+            }
             // A list, never a tuple, and a hidden word a tuple, never a list: workers test the types.
             Self::Words(words) => Ok(Value::List(words.iter().map(|word| word.encode(arguments)).collect())),
         }
@@ -133,6 +144,8 @@ pub enum Word {
     /// An ordinary word.
     Plain(ByteString),
     /// A secret: the worker runs `real` and shows `shown` in its log.
+    ///
+    /// Slaves before 0.8.9 would run the pair itself and print it, so they are not given one.
     Obfuscated {
         /// What the program gets.
         real: ByteString,
@@ -190,7 +203,7 @@ pub struct LogFile {
     pub name: ByteString,
     /// Path on the worker, relative to the command's directory.
     pub path: ByteString,
-    /// Leave out what the file held when the command started.
+    /// Leave out what the file holds when the worker first sees it change; it looks every two seconds.
     pub follow: bool,
 }
 

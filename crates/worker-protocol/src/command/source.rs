@@ -142,7 +142,10 @@ impl fmt::Debug for SourcePassword {
 /// Where source comes from: one variant per version control system, with the arguments of its command.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
-#[expect(missing_docs, reason = "the fields are the options of the version control systems, by their own names")]
+#[expect(
+    missing_docs,
+    reason = "the fields are the options of the version control systems, by their own names"
+)]
 pub enum Repository {
     /// `git`
     Git {

@@ -8,8 +8,18 @@ use crate::text::lossy;
 /// A worker whose commands are all of this version.
 fn worker(version: &str, python2: bool) -> WorkerInfo {
     let names = [
-        "shell", "uploadFile", "uploadDirectory", "downloadFile", "mkdir", "rmdir", "cpdir", "stat", "glob",
-        "listdir", "git", "svn",
+        "shell",
+        "uploadFile",
+        "uploadDirectory",
+        "downloadFile",
+        "mkdir",
+        "rmdir",
+        "cpdir",
+        "stat",
+        "glob",
+        "listdir",
+        "git",
+        "svn",
     ];
     let number = CommandVersion::parse(version).unwrap();
     let mut commands: std::collections::BTreeMap<String, String> =
@@ -158,6 +168,18 @@ fn arguments_that_a_worker_is_too_old_for_are_left_out() {
 }
 
 #[test]
+fn search_paths_are_joined_for_slaves_that_take_no_lists() {
+    let path = EnvValue::Path(vec!["a".into(), "b".into()]);
+    let command = shell(|shell| shell.env = vec![("X".into(), path)]);
+    let env = |worker: &WorkerInfo| get(&one(&command, worker), "env").unwrap().get("X").cloned();
+    assert_eq!(env(&newest()), Some(Value::List(vec![text("a"), text("b")])));
+    let mut old = worker("2.14", true);
+    assert_eq!(env(&old), Some(bytes("a:b")));
+    old.system = crate::System::Nt;
+    assert_eq!(env(&old), Some(bytes("a;b")));
+}
+
+#[test]
 fn a_secret_word_is_a_tuple_of_three_and_never_shown() {
     let secret = Word::Obfuscated { real: "hunter2".into(), shown: "<password>".into() };
     let command =
@@ -165,6 +187,9 @@ fn a_secret_word_is_a_tuple_of_three_and_never_shown() {
     let hidden = Value::Tuple(vec![text("obfuscated"), text("hunter2"), text("<password>")]);
     let wire = one(&command, &newest());
     assert_eq!(get(&wire, "command"), Some(&Value::List(vec![text("login"), hidden])));
+    // An older slave would print it.
+    assert!(matches!(command.check(&worker("2.15", true)), Err(CommandUnsupported::Argument { .. })));
+    assert_eq!(command.check(&old_slave()), Ok(()));
     let shown = format!("{command:?}");
     assert!(!shown.contains("hunter2") && shown.contains("<password>"), "{shown}");
 
@@ -181,7 +206,8 @@ fn a_command_without_words_is_refused() {
 #[test]
 fn transfers_use_the_words_of_their_time() {
     let upload = Command::UploadFile(UploadFile::new("build", "f"));
-    let download = Command::DownloadFile(DownloadFile { mode: Some(0o755), ..DownloadFile::new("build", "f") });
+    let download =
+        Command::DownloadFile(DownloadFile { mode: Some(0o755), ..DownloadFile::new("build", "f") });
     let wire = one(&upload, &newest());
     assert_eq!(get(&wire, "workersrc"), Some(&text("f")));
     assert_eq!(get(&wire, "slavesrc"), None);

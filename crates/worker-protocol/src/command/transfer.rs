@@ -38,7 +38,11 @@ impl UploadFile {
         }
     }
 
-    pub(super) fn encode(&self, arguments: &mut Arguments<'_>, writer: Value) -> Result<(), CommandUnsupported> {
+    pub(super) fn encode(
+        &self,
+        arguments: &mut Arguments<'_>,
+        writer: Value,
+    ) -> Result<(), CommandUnsupported> {
         arguments.require_command("uploadFile", "every known worker has it")?;
         if self.keep_times && arguments.version() < KEEP_TIMES {
             return Err(CommandUnsupported::Argument {
@@ -85,7 +89,11 @@ impl UploadDirectory {
         }
     }
 
-    pub(super) fn encode(&self, arguments: &mut Arguments<'_>, writer: Value) -> Result<(), CommandUnsupported> {
+    pub(super) fn encode(
+        &self,
+        arguments: &mut Arguments<'_>,
+        writer: Value,
+    ) -> Result<(), CommandUnsupported> {
         arguments.require_command("uploadDirectory", "every known worker has it")?;
         arguments.set_text("workdir", &self.workdir);
         set_source(arguments, &self.path);
@@ -140,7 +148,11 @@ impl DownloadFile {
         }
     }
 
-    pub(super) fn encode(&self, arguments: &mut Arguments<'_>, reader: Value) -> Result<(), CommandUnsupported> {
+    pub(super) fn encode(
+        &self,
+        arguments: &mut Arguments<'_>,
+        reader: Value,
+    ) -> Result<(), CommandUnsupported> {
         arguments.require_command("downloadFile", "every known worker has it")?;
         arguments.set_text("workdir", &self.workdir);
         let key = if arguments.version() < WORKER_WORDS { "slavedest" } else { "workerdest" };

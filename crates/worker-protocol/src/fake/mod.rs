@@ -18,7 +18,9 @@ use std::collections::{BTreeMap, VecDeque};
 
 use bytes::Bytes;
 use bytestring::ByteString;
-use perspective_broker::{Broker, Event as BrokerEvent, Failure, LocalId, RemoteId, ReplyId, RequestId, Target, Value};
+use perspective_broker::{
+    Broker, Event as BrokerEvent, Failure, LocalId, RemoteId, ReplyId, RequestId, Target, Value,
+};
 
 use crate::text::{StringKind, lossy};
 use crate::version::CommandVersion;
@@ -190,7 +192,13 @@ impl FakeWorker {
     }
 
     /// Sends text of the command that runs on a builder: `stdout`, `stderr` or `header`.
-    pub fn print(&mut self, broker: &mut Broker, builder: &str, key: &'static str, text: impl Into<ByteString>) {
+    pub fn print(
+        &mut self,
+        broker: &mut Broker,
+        builder: &str,
+        key: &'static str,
+        text: impl Into<ByteString>,
+    ) {
         let value = self.text(text);
         self.update(broker, builder, key, value);
     }
@@ -236,7 +244,11 @@ impl FakeWorker {
         let slave = self.options.command_version < crate::version::WORKER_WORDS;
         let result = match method {
             "getWorkerInfo" if !slave && self.options.faults.info_error => {
-                return fail(broker, reply, Failure::new("builtins.UnicodeEncodeError", "surrogates not allowed"));
+                return fail(
+                    broker,
+                    reply,
+                    Failure::new("builtins.UnicodeEncodeError", "surrogates not allowed"),
+                );
             }
             "getWorkerInfo" if !slave => {
                 let mut entries = self.info();
@@ -335,11 +347,18 @@ impl FakeWorker {
         let (Some(Value::Remote(object)), _, Some(name), Some(Value::Dict(arguments))) =
             (args.next(), args.next(), args.next(), args.next())
         else {
-            return fail(broker, reply, Failure::new("builtins.TypeError", "startCommand takes four arguments"));
+            return fail(
+                broker,
+                reply,
+                Failure::new("builtins.TypeError", "startCommand takes four arguments"),
+            );
         };
         let command = lossy(&name).unwrap_or_default();
         let argument = |key: &str| {
-            arguments.iter().find(|(name, _)| lossy(name).as_deref() == Some(key)).map(|(_, value)| value.clone())
+            arguments
+                .iter()
+                .find(|(name, _)| lossy(name).as_deref() == Some(key))
+                .map(|(_, value)| value.clone())
         };
         let stream = match argument("writer").or_else(|| argument("reader")) {
             Some(Value::Remote(stream)) => Some(stream),
@@ -347,7 +366,8 @@ impl FakeWorker {
         };
         let path = ["workersrc", "slavesrc", "workerdest", "slavedest"].into_iter().find_map(argument);
         let path = path.as_ref().and_then(lossy).unwrap_or_default().to_string();
-        let block = argument("blocksize").and_then(|size| size.as_int()).unwrap_or(1024).clamp(1, 655_360) as usize;
+        let block =
+            argument("blocksize").and_then(|size| size.as_int()).unwrap_or(1024).clamp(1, 655_360) as usize;
         let words: Vec<String> = match argument("command") {
             Some(Value::List(words)) => words.iter().filter_map(lossy).map(|word| word.to_string()).collect(),
             Some(line) => lossy(&line).unwrap_or_default().split(' ').map(str::to_owned).collect(),
@@ -359,7 +379,8 @@ impl FakeWorker {
             arguments,
         });
         self.jobs.insert(builder.to_owned(), Job { object, stream });
-        let transfer = |data, step| Transfer { builder: builder.to_owned(), path: path.clone(), data, block, step };
+        let transfer =
+            |data, step| Transfer { builder: builder.to_owned(), path: path.clone(), data, block, step };
         match &*command {
             // Over at once: the answer comes last.
             "mkdir" | "rmfile" => self.end(broker, builder, 0),
@@ -380,7 +401,12 @@ impl FakeWorker {
                 match data {
                     Some(data) => self.go_on(broker, transfer(data, Step::Write { unpack })),
                     None => {
-                        self.print(broker, builder, "stderr", format!("Cannot open file {path:?} for upload"));
+                        self.print(
+                            broker,
+                            builder,
+                            "stderr",
+                            format!("Cannot open file {path:?} for upload"),
+                        );
                         self.end(broker, builder, 1);
                     }
                 }
@@ -396,14 +422,19 @@ impl FakeWorker {
             }
             _ => {
                 self.jobs.remove(builder);
-                return fail(broker, reply, Failure::new("buildbot_worker.base.UnknownCommand", command.to_string()));
+                return fail(
+                    broker,
+                    reply,
+                    Failure::new("buildbot_worker.base.UnknownCommand", command.to_string()),
+                );
             }
         }
         answer(broker, reply, Value::None);
     }
 
     fn play(&mut self, broker: &mut Broker, builder: &str, words: &[String]) {
-        let number = |at: usize| words.get(at).and_then(|word| word.parse::<usize>().ok()).unwrap_or_default();
+        let number =
+            |at: usize| words.get(at).and_then(|word| word.parse::<usize>().ok()).unwrap_or_default();
         self.print(broker, builder, "header", format!("{}\n", words.join(" ")));
         match words.first().map(String::as_str) {
             Some("hang") => return,
@@ -480,7 +511,13 @@ impl FakeWorker {
     }
 
     /// A call that cannot be sent is lost, as on a connection that is going down.
-    fn call(&self, broker: &mut Broker, target: RemoteId, method: &str, args: Vec<Value>) -> Option<RequestId> {
+    fn call(
+        &self,
+        broker: &mut Broker,
+        target: RemoteId,
+        method: &str,
+        args: Vec<Value>,
+    ) -> Option<RequestId> {
         broker.call(target, method, args, Vec::new()).ok()
     }
 

@@ -4,8 +4,8 @@ use perspective_broker::Limits;
 
 use super::*;
 use crate::{
-    Command, CommandVersion, DownloadFile, Event, MakeDirectory, Program, Session, SessionLimits, Shell, StatFile,
-    Update, UploadDirectory, UploadFile,
+    Command, CommandVersion, DownloadFile, Event, MakeDirectory, Program, Session, SessionLimits, Shell,
+    StatFile, Update, UploadDirectory, UploadFile,
 };
 
 struct Pair {
@@ -141,7 +141,10 @@ fn it_moves_files() {
     pair.start(&Command::UploadDirectory(UploadDirectory::new("build", "d")));
     assert_eq!(pair.play(Bytes::new()).1, b"a tar stream");
     assert_eq!(pair.run(&Command::UploadFile(UploadFile::new("build", "none"))).1, Some(1));
-    pair.start(&Command::DownloadFile(DownloadFile { block_size: 1000, ..DownloadFile::new("build", "new") }));
+    pair.start(&Command::DownloadFile(DownloadFile {
+        block_size: 1000,
+        ..DownloadFile::new("build", "new")
+    }));
     let (events, _) = pair.play(block.clone());
     assert!(matches!(events.last(), Some(Event::Complete { .. })));
     assert_eq!(pair.fake.files()["new"], block);
@@ -162,7 +165,9 @@ fn it_hangs_until_somebody_ends_it() {
     pair.start(&shell(&["hang"]));
     pair.events();
     pair.fake.complete(&mut pair.worker, "b", Some(Failure::new("builtins.RuntimeError", "broken")));
-    assert!(matches!(&pair.events()[..], [Event::Complete { failure: Some(failure), .. }] if failure.value == "broken"));
+    assert!(
+        matches!(&pair.events()[..], [Event::Complete { failure: Some(failure), .. }] if failure.value == "broken")
+    );
 }
 
 #[test]
@@ -191,5 +196,8 @@ fn it_speaks_first() {
     pair.session.as_mut().unwrap().shutdown(&mut pair.master).unwrap();
     pair.events();
     let told: Vec<_> = std::iter::from_fn(|| pair.fake.poll_event()).collect();
-    assert!(matches!(told[..], [FakeEvent::LoggedIn, FakeEvent::Builders(_), FakeEvent::ShutDown]), "{told:?}");
+    assert!(
+        matches!(told[..], [FakeEvent::LoggedIn, FakeEvent::Builders(_), FakeEvent::ShutDown]),
+        "{told:?}"
+    );
 }

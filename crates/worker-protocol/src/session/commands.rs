@@ -139,7 +139,8 @@ impl Session {
         command: CommandId,
         why: &str,
     ) -> Result<(), SessionError> {
-        let (Some(running), Some(info)) = (self.commands.running.get_mut(&command), self.attach.info()) else {
+        let (Some(running), Some(info)) = (self.commands.running.get_mut(&command), self.attach.info())
+        else {
             return Ok(());
         };
         if let Some(batch) = &mut running.batch {
@@ -279,7 +280,8 @@ impl Session {
         let Some(running) = self.commands.running.get_mut(&command) else { return Ok(()) };
         let Some(pairs) = args.into_iter().next().and_then(Value::into_list) else { return Err(malformed) };
         for pair in pairs {
-            let entries = pair.into_list().and_then(|pair| pair.into_iter().next()).and_then(Value::into_dict);
+            let entries =
+                pair.into_list().and_then(|pair| pair.into_iter().next()).and_then(Value::into_dict);
             let Some(entries) = entries else { return Err(malformed) };
             for (key, value) in entries {
                 let Some(update) = running.texts.decode(key, value) else { continue };
@@ -311,7 +313,8 @@ impl Session {
             Some(Value::Failure(failure)) => Some(*failure),
             Some(other) => {
                 release(broker, &other)?;
-                let said = lossy(&other).map_or_else(|| "no failure object".to_owned(), |text| text.to_string());
+                let said =
+                    lossy(&other).map_or_else(|| "no failure object".to_owned(), |text| text.to_string());
                 Some(other.as_failure().cloned().unwrap_or_else(|| Failure::new("builtins.Exception", said)))
             }
         };

@@ -138,7 +138,11 @@ impl Session {
     /// # Errors
     ///
     /// Nothing was sent; the reason.
-    pub fn set_builders<N, D>(&mut self, broker: &mut Broker, builders: &[(N, D)]) -> Result<(), BuildersError>
+    pub fn set_builders<N, D>(
+        &mut self,
+        broker: &mut Broker,
+        builders: &[(N, D)],
+    ) -> Result<(), BuildersError>
     where
         N: AsRef<str>,
         D: AsRef<str>,

@@ -222,7 +222,10 @@ fn bytes(text: &'static [u8]) -> Value {
 #[test]
 fn a_new_worker_is_asked_once() {
     let mut pair = Pair::new(StringKind::Unicode);
-    let info = vec![(text("admin"), text("Ann")), (text("worker_commands"), Value::Dict(vec![(text("shell"), text("3.3"))]))];
+    let info = vec![
+        (text("admin"), text("Ann")),
+        (text("worker_commands"), Value::Dict(vec![(text("shell"), text("3.3"))])),
+    ];
     pair.answer_call("getWorkerInfo", Value::Dict(info));
     let [Event::Attached(info)] = &pair.events()[..] else { panic!("not attached") };
     assert_eq!((info.admin.as_deref(), info.python2, info.worker_words), (Some("Ann"), false, true));
@@ -250,7 +253,9 @@ fn a_slave_is_asked_in_three_questions_and_spoken_to_in_bytes() {
 fn a_worker_that_cannot_describe_itself_is_taken() {
     let mut pair = Pair::new(StringKind::Unicode);
     let call = pair.called("getWorkerInfo");
-    pair.worker.fail(call.reply, Failure::new("builtins.UnicodeEncodeError", "surrogates not allowed")).unwrap();
+    pair.worker
+        .fail(call.reply, Failure::new("builtins.UnicodeEncodeError", "surrogates not allowed"))
+        .unwrap();
     pair.answer_call("getCommands", Value::Dict(vec![(text("shell"), text("3.3"))]));
     let call = pair.called("getVersion");
     pair.worker.fail(call.reply, Failure::new("builtins.Exception", "no")).unwrap();
@@ -280,7 +285,9 @@ fn an_answer_may_come_after_the_end() {
     pair.update(object, "rc", Value::Int(0));
     pair.complete(object);
     let events = pair.events();
-    let [Event::Update { update: Update::Rc(0), .. }, Event::Complete { command, failure: None }] = &events[..] else {
+    let [Event::Update { update: Update::Rc(0), .. }, Event::Complete { command, failure: None }] =
+        &events[..]
+    else {
         panic!("{events:?}")
     };
     assert_eq!(*command, id);
@@ -403,8 +410,11 @@ fn calls_of_a_transfer_never_fail() {
     pair.call(writer, "utime", vec![times]);
     pair.complete(object);
     let events = pair.events();
-    let [Event::CloseWrite { .. }, Event::SetTimes { accessed, modified, .. }, Event::Complete { command, .. }] =
-        &events[..]
+    let [
+        Event::CloseWrite { .. },
+        Event::SetTimes { accessed, modified, .. },
+        Event::Complete { command, .. },
+    ] = &events[..]
     else {
         panic!("{events:?}")
     };
@@ -454,7 +464,9 @@ fn references_to_builders_are_given_back_exactly() {
     pair.set_builders(&[("a", a), ("b", b)]);
     let released = |pair: &mut Pair| -> Vec<LocalId> {
         let events = pair.arrived().into_iter();
-        events.filter_map(|event| if let BrokerEvent::Released { local } = event { Some(local) } else { None }).collect()
+        events
+            .filter_map(|event| if let BrokerEvent::Released { local } = event { Some(local) } else { None })
+            .collect()
     };
     assert_eq!(released(&mut pair), [], "one reference to each is left");
     pair.set_builders(&[("a", a)]);
@@ -539,7 +551,9 @@ fn a_refused_list_leaves_the_old_one() {
     pair.session.set_builders(&mut pair.master, &[("b", "b")]).unwrap();
     let call = pair.called("setBuilderList");
     pair.worker.fail(call.reply, Failure::new("builtins.OSError", "disk full")).unwrap();
-    assert!(matches!(&pair.events()[..], [Event::BuildersRefused(failure)] if failure.is("builtins.OSError")));
+    assert!(
+        matches!(&pair.events()[..], [Event::BuildersRefused(failure)] if failure.is("builtins.OSError"))
+    );
     pair.start("a", &shell());
     let many: Vec<_> = (0..2000).map(|n| (n.to_string(), "d")).collect();
     let error = pair.session.set_builders(&mut pair.master, &many).unwrap_err();
@@ -584,14 +598,18 @@ fn an_interruption_ends_the_rest_of_several_directories() {
     pair.session.interrupt(&mut pair.master, id, "enough").unwrap();
     pair.update(object, "rc", Value::Int(-1));
     pair.complete(object);
-    assert!(matches!(pair.events()[..], [Event::Update { update: Update::Rc(-1), .. }, Event::Complete { .. }]));
+    assert!(matches!(
+        pair.events()[..],
+        [Event::Update { update: Update::Rc(-1), .. }, Event::Complete { .. }]
+    ));
 }
 
 #[test]
 fn a_failure_of_the_worker_itself_comes_with_the_end() {
     let (mut pair, ..) = Pair::new_worker();
     let (_, object) = pair.shell();
-    let failure = Value::Failure(Box::new(Failure::new("builtins.RuntimeError", "SIGKILL failed to kill process")));
+    let failure =
+        Value::Failure(Box::new(Failure::new("builtins.RuntimeError", "SIGKILL failed to kill process")));
     pair.call(object, "complete", vec![failure]);
     let events = pair.events();
     let [Event::Complete { failure: Some(failure), .. }] = &events[..] else { panic!("{events:?}") };
@@ -600,7 +618,12 @@ fn a_failure_of_the_worker_itself_comes_with_the_end() {
 
 #[test]
 fn malformed_calls_end_the_session() {
-    for args in [vec![], vec![Value::Int(1)], vec![Value::List(vec![Value::Int(1)])], vec![Value::List(vec![Value::List(vec![])])]] {
+    for args in [
+        vec![],
+        vec![Value::Int(1)],
+        vec![Value::List(vec![Value::Int(1)])],
+        vec![Value::List(vec![Value::List(vec![])])],
+    ] {
         let (mut pair, ..) = Pair::new_worker();
         let (_, object) = pair.shell();
         pair.call(object, "update", args);

@@ -9,9 +9,9 @@ use bytes::Bytes;
 use testkit::venv::Venv;
 use testkit::worker::WorkerKind;
 use worker_protocol::{
-    Command, CommandUnsupported, CommandVersion, Compression, CopyDirectory, DownloadFile, EnvValue, Event, Glob,
-    ListDirectory, LogFile, MakeDirectory, Program, RemoveDirectory, RemoveFile, Shell, StartError, StatFile,
-    UploadDirectory, UploadFile, Word,
+    Command, CommandUnsupported, CommandVersion, Compression, CopyDirectory, DownloadFile, EnvValue, Event,
+    Glob, ListDirectory, LogFile, MakeDirectory, Program, RemoveDirectory, RemoveFile, Shell, StartError,
+    StatFile, UploadDirectory, UploadFile, Word,
 };
 
 use crate::master::Attached;
@@ -108,7 +108,9 @@ async fn programs() {
         assert_eq!(done.elapsed.is_some(), version(kind) >= CommandVersion::new(2, 13));
         assert!(done.header.contains("in dir"), "{}", done.header);
 
-        let done = on.run(&Command::Shell(Box::new(Shell::new("build", Program::Line("echo a | tr a b".into()))))).await;
+        let done = on
+            .run(&Command::Shell(Box::new(Shell::new("build", Program::Line("echo a | tr a b".into())))))
+            .await;
         assert_eq!((&*done.stdout, done.rc), ("b\n", Some(0)));
 
         let done = on.run(&shell("/no/such/program")).await;
@@ -123,23 +125,34 @@ async fn programs() {
             Word::Obfuscated { real: "hunter2".into(), shown: "<password>".into() },
         ]);
         hidden.log_environ = false;
-        let done = on.run(&Command::Shell(Box::new(hidden))).await;
-        assert_eq!(done.stdout, "hunter2\n");
-        assert!(done.header.contains("<password>") && !done.header.contains("hunter2"), "{}", done.header);
-        assert!(!done.header.contains("PATH="), "{}", done.header);
+        match on.try_run(&Command::Shell(Box::new(hidden))).await {
+            Ok(done) => {
+                assert_eq!(done.stdout, "hunter2\n");
+                assert!(
+                    done.header.contains("<password>") && !done.header.contains("hunter2"),
+                    "{}",
+                    done.header
+                );
+                assert!(!done.header.contains("PATH="), "{}", done.header);
+            }
+            Err(_) => assert!(version(kind) < CommandVersion::new(2, 16)),
+        }
 
         let mut with_stdin = sh("cat");
         with_stdin.initial_stdin = Some("eins\nzwei ü\n".into());
         with_stdin.want_stderr = false;
         assert_eq!(on.run(&Command::Shell(Box::new(with_stdin))).await.stdout, "eins\nzwei ü\n");
 
+        // The worker itself makes Unicode of it on Python 2, and then cannot hand it to a program.
+        let value = if kind.python2 && !kind.is_slave() { "a" } else { "ä" };
         let mut with_env = sh("echo \"$A|$B|${HOME-none}\"");
         with_env.env = vec![
-            ("A".into(), EnvValue::Set("ä".into())),
+            ("A".into(), EnvValue::Set(value.into())),
             ("B".into(), EnvValue::Path(vec!["/x".into(), "/y".into()])),
             ("HOME".into(), EnvValue::Unset),
         ];
-        assert_eq!(on.run(&Command::Shell(Box::new(with_env))).await.stdout, "ä|/x:/y|none\n");
+        let done = on.run(&Command::Shell(Box::new(with_env))).await;
+        assert_eq!(done.stdout, format!("{value}|/x:/y|none\n"), "{done:?}");
 
         let mut with_terminal = sh("test -t 1 && echo terminal || echo pipe");
         with_terminal.use_pty = Some(true);
@@ -147,7 +160,9 @@ async fn programs() {
         assert_eq!(done.stdout.trim_end(), "terminal");
         assert_eq!(on.run(&shell("test -t 1 && echo terminal || echo pipe")).await.stdout, "pipe\n");
 
-        let mut with_logs = sh("echo logged-ü > l.txt; echo more > m.txt; echo done");
+        // Files are looked at every two seconds; a followed one is read from where it ends when first seen to change.
+        let mut with_logs =
+            sh("echo logged-ü > l.txt; echo old > m.txt; sleep 3; echo more >> m.txt; echo done");
         with_logs.logfiles = vec![
             LogFile { name: "l".into(), path: "l.txt".into(), follow: false },
             LogFile { name: "m".into(), path: "m.txt".into(), follow: true },
@@ -168,8 +183,13 @@ async fn output_that_is_not_text() {
         // These releases lose the whole chunk.
         let lossy = ["worker-0.9.4", "worker-0.9.12"].contains(&kind.name);
         assert_eq!(done.stdout, if lossy { "" } else { "a\u{fffd}b\n" });
+        if lossy {
+            return;
+        }
         // 120,000 characters of three bytes each: chunks end in the middle of some.
-        let done = on.run(&shell("i=0; while [ $i -lt 6000 ]; do echo €€€€€€€€€€€€€€€€€€€€; i=$((i+1)); done")).await;
+        let done = on
+            .run(&shell("i=0; while [ $i -lt 6000 ]; do echo €€€€€€€€€€€€€€€€€€€€; i=$((i+1)); done"))
+            .await;
         assert!(done.stdout == format!("{}\n", "€".repeat(20)).repeat(6000), "{} bytes", done.stdout.len());
     })
     .await;
@@ -237,7 +257,7 @@ async fn files_and_directories() {
         assert!(found.stat.unwrap().is_file());
         assert_eq!(found.stat.unwrap().size, 5);
         let missing = on.run(&stat("build/nothing")).await;
-        assert_eq!((missing.rc, missing.stat), (Some(2), None));
+        assert!(missing.rc.is_some_and(|rc| rc > 0) && missing.stat.is_none(), "{missing:?}");
 
         let glob = on.try_run(&Command::Glob(Glob { path: "build/d/*".into() })).await;
         let list = on.try_run(&Command::ListDirectory(ListDirectory { dir: "build/d".into() })).await;
@@ -253,15 +273,18 @@ async fn files_and_directories() {
             assert!(glob.is_err() && list.is_err());
         }
 
-        assert_eq!(on.run(&Command::CopyDirectory(CopyDirectory::new("build/d", "build/c"))).await.rc, Some(0));
+        assert_eq!(
+            on.run(&Command::CopyDirectory(CopyDirectory::new("build/d", "build/c"))).await.rc,
+            Some(0)
+        );
         assert_eq!(on.run(&stat("build/c/f")).await.rc, Some(0));
         assert_eq!(on.run(&Command::RemoveFile(RemoveFile { path: "build/d/f".into() })).await.rc, Some(0));
-        assert_eq!(on.run(&stat("build/d/f")).await.rc, Some(2));
+        assert_eq!(on.run(&stat("build/d/f")).await.stat, None);
         let both = Command::RemoveDirectory(RemoveDirectory::new(["build/d", "build/c", "build/never-was"]));
         let done = on.run(&both).await;
         assert_eq!((done.rc, done.failure), (Some(0), None));
-        assert_eq!(on.run(&stat("build/d")).await.rc, Some(2));
-        assert_eq!(on.run(&stat("build/c")).await.rc, Some(2));
+        assert_eq!(on.run(&stat("build/d")).await.stat, None);
+        assert_eq!(on.run(&stat("build/c")).await.stat, None);
     })
     .await;
 }
@@ -301,14 +324,12 @@ async fn uploads() {
         let done = on.run(&Command::UploadDirectory(UploadDirectory::new("build", "d"))).await;
         assert_eq!((done.rc, done.unpacked), (Some(0), true));
         let mut archive = tar::Archive::new(&*done.written);
-        let mut names: Vec<_> = archive
-            .entries()
-            .unwrap()
-            .map(|entry| entry.unwrap().path().unwrap().to_string_lossy().trim_start_matches("./").to_owned())
-            .collect();
+        // The directory itself is there too, under a name that is empty but for slashes and dots.
+        let name = |path: &std::path::Path| path.to_string_lossy().trim_matches(['.', '/']).to_owned();
+        let entries = archive.entries().unwrap();
+        let mut names: Vec<_> = entries.map(|entry| name(&entry.unwrap().path().unwrap())).collect();
         names.sort();
-        names.retain(|name| !name.is_empty() && name != ".");
-        assert_eq!(names.iter().map(|name| name.trim_end_matches('/')).collect::<Vec<_>>(), ["e", "e/f", "e/link"]);
+        assert_eq!(names, ["", "e", "e/f", "e/link"]);
         let packed =
             UploadDirectory { compression: Compression::Gzip, ..UploadDirectory::new("build", "d") };
         let done = on.run(&Command::UploadDirectory(packed)).await;
@@ -323,8 +344,11 @@ async fn downloads() {
         let mut on = Attached::with_builders(kind, &venv, &["b1"]).await;
         let all_bytes: Vec<u8> = (0..200_000_u32).map(|n| (n % 251) as u8).collect();
         for file in [Bytes::from(all_bytes), Bytes::new(), Bytes::from_static(b"None")] {
-            let download =
-                DownloadFile { mode: Some(0o750), block_size: 16_384, ..DownloadFile::new("build", "in/f-é") };
+            let download = DownloadFile {
+                mode: Some(0o750),
+                block_size: 16_384,
+                ..DownloadFile::new("build", "in/f-é")
+            };
             let done = on.run_with(&Command::DownloadFile(download), file.clone()).await;
             assert_eq!((done.rc, done.failure, done.closed), (Some(0), None, true));
             let path = on.worker.basedir().join("dir-b1/build/in/f-é");

@@ -10,7 +10,8 @@ use testkit::worker::{StockWorker, WorkerKind, WorkerOptions};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::time::timeout;
 use worker_protocol::{
-    Command, CommandId, CommandUnsupported, Event, FileStat, Session, SessionLimits, StartError, Update, WorkerInfo,
+    Command, CommandId, CommandUnsupported, Event, FileStat, Session, SessionLimits, StartError, Update,
+    WorkerInfo,
 };
 
 /// No step of a test takes this long on any machine.
@@ -65,7 +66,11 @@ impl Attached {
                 assert!(proof.verify(PASSWORD.as_bytes()), "{}: wrong password", kind.name);
                 let perspective = transport.broker().export();
                 transport.broker().accept_login(login, perspective).unwrap();
-                break Session::new(mind.expect("a worker has a mind"), perspective, SessionLimits::default());
+                break Session::new(
+                    mind.expect("a worker has a mind"),
+                    perspective,
+                    SessionLimits::default(),
+                );
             }
         };
         let info = WorkerInfo::default();
@@ -169,7 +174,13 @@ impl Attached {
     }
 
     /// Takes one event of a command; true for the last.
-    pub(crate) fn take(&mut self, id: CommandId, event: Event, outcome: &mut Outcome, file: &mut Bytes) -> bool {
+    pub(crate) fn take(
+        &mut self,
+        id: CommandId,
+        event: Event,
+        outcome: &mut Outcome,
+        file: &mut Bytes,
+    ) -> bool {
         let broker = self.transport.broker();
         match event {
             Event::Update { command, update } => {
