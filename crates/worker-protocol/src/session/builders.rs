@@ -114,6 +114,11 @@ impl Builders {
         self.running.insert(name, command);
     }
 
+    #[cfg(test)]
+    pub(super) fn running_names(&self) -> Vec<String> {
+        self.running.keys().map(ToString::to_string).collect()
+    }
+
     pub(super) fn vacate(&mut self, name: &str) {
         self.running.remove(name);
     }

@@ -45,7 +45,7 @@ where
 
 fn report(text: &str) {
     use std::io::Write as _;
-    writeln!(std::io::stderr(), "{text}").unwrap();
+    std::io::stderr().write_all(format!("{text}\n").as_bytes()).unwrap();
 }
 
 fn sh(script: &str) -> Shell {

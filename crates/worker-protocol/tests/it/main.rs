@@ -1,4 +1,6 @@
 //! The protocol against real programs.
 
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 mod generations;
 mod master;

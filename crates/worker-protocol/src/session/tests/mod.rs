@@ -1,5 +1,7 @@
 //! A session against a scripted worker in memory: every peculiarity of real workers that was ever seen.
 
+mod recorded;
+
 use perspective_broker::Limits;
 
 use super::*;
