@@ -116,6 +116,20 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Transport<S> {
         poll_fn(|cx| self.poll_next(cx)).await
     }
 
+    /// Writes what is to be written, and reads nothing: for an owner that has no room for what the peer says, and that goes
+    /// back to [`next`](Self::next) as soon as it has.
+    ///
+    /// # Errors
+    ///
+    /// When the stream fails.
+    ///
+    /// # Cancel safety
+    ///
+    /// Nothing is lost when the future is dropped.
+    pub async fn flush(&mut self) -> Result<(), TransportError> {
+        Ok(poll_fn(|cx| self.poll_write(cx)).await?)
+    }
+
     /// Writes what is to be written, says goodbye and waits until the peer has closed the connection too, all of it
     /// within `grace`. What the peer still sends is thrown away.
     ///
