@@ -7,7 +7,8 @@ Lines, in the order in which a proxy between the two saw the bytes:
     S BYTES       the listening side (master) sent these
     c, s          that side closed its direction
 
-BYTES: printable ASCII stands for itself, except the backslash, which is `\\\\`; every other byte is `\\xNN`.
+BYTES: printable ASCII stands for itself, except the backslash, which is `\\\\`; every other byte is `\\xNN`. Sixteen and
+more of the same byte are `\\*NNxCOUNT;`, the count in decimal.
 """
 
 import re
@@ -16,11 +17,23 @@ _PLAIN = frozenset(range(0x20, 0x7F)) - {0x5C}
 
 
 def escape(data):
-    return "".join(chr(b) if b in _PLAIN else "\\\\" if b == 0x5C else f"\\x{b:02x}" for b in data)
+    return "".join(run(match[0]) for match in re.finditer(rb"(.)\1{15,}|.", data, re.DOTALL))
+
+
+def run(same):
+    if len(same) > 1:
+        return f"\\*{same[0]:02x}x{len(same)};"
+    return chr(same[0]) if same[0] in _PLAIN else "\\\\" if same == b"\\" else f"\\x{same[0]:02x}"
 
 
 def unescape(text):
-    return re.sub(rb"\\(\\|x(..))", lambda m: b"\\" if m[1] == b"\\" else bytes([int(m[2], 16)]), text.encode("ascii"))
+    return re.sub(rb"\\(\\|x(..)|\*(..)x(\d+);)", meant, text.encode("ascii"))
+
+
+def meant(match):
+    if match[1] == b"\\":
+        return b"\\"
+    return bytes([int(match[2] or match[3], 16)]) * int(match[4] or 1)
 
 
 def write(path, remarks, events):

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """What Twisted makes of the recorded bytes: writes FILE.sexp beside each FILE.pbc.
 
-    python decode.py FILE.pbc...        (with the Python of the environment master-4.3.0)
+    decode.py FILE.pbc...
 
 One line for each top-level expression, in the order in which their last bytes arrived: `C` or `S`, a blank, and the
 expression in the form that notation.py tells. Vocabulary words are shown as the strings they stand for.
@@ -9,8 +9,12 @@ expression in the form that notation.py tells. Vocabulary words are shown as the
 
 import sys
 
-import conversation
-import notation
+import interpreter
+
+interpreter.with_twisted()
+
+import conversation  # noqa: E402
+import notation  # noqa: E402
 
 
 def decode(path):

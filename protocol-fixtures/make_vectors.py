@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Writes vectors/twisted.json: small cases for Banana, Jelly and the login, all made by Twisted.
 
-    python make_vectors.py [--check]    (with the Python of the environment master-4.3.0)
+    make_vectors.py [--check]
 
 `--check` writes nothing and fails when the file would change. README.md tells what the fields mean.
 """
@@ -14,11 +14,15 @@ import struct
 import sys
 from io import BytesIO
 
-import twisted
-from twisted.cred.error import UnauthorizedLogin
-from twisted.spread import banana, flavors, jelly, pb
+import interpreter
 
-import notation
+interpreter.with_twisted()
+
+import twisted  # noqa: E402
+from twisted.cred.error import UnauthorizedLogin  # noqa: E402
+from twisted.spread import banana, flavors, jelly, pb  # noqa: E402
+
+import notation  # noqa: E402
 
 OUT = pathlib.Path(__file__).resolve().parent / "vectors" / "twisted.json"
 SIZE_LIMIT = banana.SIZE_LIMIT

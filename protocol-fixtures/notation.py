@@ -1,7 +1,8 @@
 """How the fixtures write down what Twisted decoded, so that another decoder can be compared by its text.
 
-Banana (`expression`): byte strings stand in double quotes with `\\"`, `\\\\` and `\\xNN` as escapes, integers are decimal,
-floats are `f` and the 16 hexadecimal digits of their IEEE 754 form, lists are in parentheses with blanks between.
+Banana (`expression`): byte strings stand in double quotes, escaped as conversation.py tells and the quote as `\\"`,
+integers are decimal, floats are `f` and the 16 hexadecimal digits of their IEEE 754 form, lists are in parentheses
+with blanks between.
 
 Jelly (`value`), in the same spirit:
 

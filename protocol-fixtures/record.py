@@ -79,7 +79,7 @@ def prepare_stage():
     for name in ("home", "python", "site", "log"):
         (STAGE / name).mkdir(parents=True)
     MARKER.touch()
-    (STAGE / "down.bin").write_bytes(bytes(range(256)) * 100)
+    (STAGE / "down.bin").write_bytes(bytes(range(256)) * 8)
 
 
 def stage_environment(name):
@@ -504,7 +504,7 @@ async def record(master, environment, name, case):
         check(path, events, words)
         remarks = [f"{describe(environment)} with {describe(master.environment)}: {name}"]
         conversation.write(path, remarks, events)
-        subprocess.run([VENVS / MASTER_3 / "bin" / "python", HERE / "decode.py", path], check=True)
+        subprocess.run([sys.executable, HERE / "decode.py", path], check=True)
         print(f"  {label}/{path.name}: {sum(len(data) for _, data in events)} bytes", flush=True)
 
 
@@ -525,6 +525,7 @@ async def main():
     parser.add_argument("--case", nargs="+", metavar="NAME", choices=[*CASES, *CLIENT_CASES])
     arguments = parser.parse_args()
     wanted = set(arguments.worker or [*WORKERS_3, *WORKERS_2, "clients"])
+    subprocess.run([sys.executable, REPOSITORY / "tests" / "python" / "venvs.py", MASTER_3, MASTER_2, *sorted(wanted - {"clients"})])
     failed = False
     for master_name, workers in ((MASTER_3, WORKERS_3), (MASTER_2, WORKERS_2), (MASTER_3, ["clients"])):
         plan = []

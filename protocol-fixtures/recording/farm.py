@@ -32,26 +32,29 @@ class Ask(buildstep.BuildStep, worker.CompositeStepMixin):
         self.command, self.arguments = command, arguments
         super().__init__(name=command, **{**GO_ON, **rest})
 
-    async def run(self):
-        await self.addLogForRemoteCommands("stdio")
-        await self.runRemoteCommand(self.command, self.arguments, abandonOnFailure=False)
+    @defer.inlineCallbacks
+    def run(self):
+        yield self.addLogForRemoteCommands("stdio")
+        yield self.runRemoteCommand(self.command, self.arguments, abandonOnFailure=False)
         return SUCCESS
 
 
 class Remove(buildstep.BuildStep, worker.CompositeStepMixin):
-    async def run(self):
-        await self.addLogForRemoteCommands("stdio")
-        await self.runRmFile("build/two", abandonOnFailure=False)
+    @defer.inlineCallbacks
+    def run(self):
+        yield self.addLogForRemoteCommands("stdio")
+        yield self.runRmFile("build/two", abandonOnFailure=False)
         return SUCCESS
 
 
 class Content(buildstep.BuildStep, worker.CompositeStepMixin):
     """A file's content straight into memory, and back out to another file."""
 
-    async def run(self):
-        await self.addLogForRemoteCommands("stdio")
-        content = await self.getFileContentFromWorker("word")
-        await self.downloadFileContentToWorker("copy", content or "nothing")
+    @defer.inlineCallbacks
+    def run(self):
+        yield self.addLogForRemoteCommands("stdio")
+        content = yield self.getFileContentFromWorker("word")
+        yield self.downloadFileContentToWorker("copy", content or "nothing")
         return SUCCESS
 
 
@@ -65,8 +68,6 @@ def shell_steps(secret):
         shell("echo failing >&2; exit 3", name="exit 3"),
         shell("exit 0", name="nothing"),
         ShellCommand(command=["/bin/echo", "--password", ("obfuscated", secret, "XXXX"), 7], **GO_ON),
-        ShellCommand(command="echo \"$GREETING $NOWHERE|\"; exec cat", initialStdin="first\nsecond\n",
-                     env={"GREETING": "hello ${USER}", "NOWHERE": None, "PATH": ["/opt/bin", "${PATH}"]}, **GO_ON),
         shell("echo one > a.log; echo 'and more' >> a.log; sleep 0.2; echo two > b.log; echo done",
               logfiles={"a": "a.log", "b": {"filename": "b.log", "follow": True}, "absent": "absent.log"}),
         shell("test -t 1 && echo on a terminal; printf 'a\\r\\nb\\rc\\033[2Jd\\n'", usePTY=True),
@@ -75,6 +76,9 @@ def shell_steps(secret):
         shell("printf 'no newline at the end'", want_stderr=False),
         shell("echo dropped", want_stdout=False),
         shell("i=0; while [ $i -lt 40 ]; do seq -s, $i 40; i=$((i+1)); done", name="lines"),
+        # Last, because slaves up to 0.8.8 never end a command whose input came as text.
+        ShellCommand(command="echo \"$GREETING $NOWHERE|\"; exec cat", initialStdin="first\nsecond\n",
+                     env={"GREETING": "hello ${USER}", "NOWHERE": None, "PATH": ["/opt/bin", "${PATH}"]}, **GO_ON),
     ]
 
 
@@ -89,14 +93,13 @@ def transfer_steps(master_file, upload_to):
         return transfer.FileDownload(mastersrc=master_file, **{**GO_ON, **arguments})
 
     return [
-        shell(r"umask 022; mkdir -p d/sub; printf list > word; seq 1 4000 > big; printf '\000\200\377' > d/bytes; : > empty;"
+        shell(r"umask 022; mkdir -p d/sub; printf list > word; seq 1 2000 > big; printf '\000\200\377' > d/bytes; : > empty;"
               r" cp word d/sub; touch -t 200102030405 word big", name="prepare"),
         upload("word", "word"),
         upload("empty", "empty"),
-        upload("big", "big", keepstamp=True, blocksize=8192),
+        upload("big", "big", keepstamp=True, blocksize=4096),
         upload("missing", "missing"),
         upload("big", "cut", maxsize=1000),
-        upload("missing", "missing2", keepstamp=True),
         directory("d", "d"),
         directory("d", "dgz", compress="gz"),
         directory("d", "dbz2", compress="bz2"),
@@ -104,7 +107,7 @@ def transfer_steps(master_file, upload_to):
         transfer.MultipleFileUpload(workersrcs=["word", "d"], masterdest=f"{upload_to}/many", **GO_ON),
         transfer.MultipleFileUpload(workersrcs=["wo*"], glob=True, masterdest=f"{upload_to}/globbed", **GO_ON),
         download(workerdest="down"),
-        download(workerdest="down2", mode=0o755, blocksize=4096),
+        download(workerdest="down2", mode=0o755, blocksize=512),
         download(workerdest="down3", maxsize=1000),
         download(workerdest="no/such/place/down"),
         transfer.StringDownload("gr\u00fc\u00dfe \u2603\n", workerdest="text", **GO_ON),
@@ -112,6 +115,8 @@ def transfer_steps(master_file, upload_to):
         transfer.JSONStringDownload({"a": [1, None, "\u00e9"]}, workerdest="json", **GO_ON),
         Content(name="content", **GO_ON),
         shell("cksum down down2 down3 text nothing json copy; stat -c '%a %n' down down2", name="look"),
+        # The master answers the missing time stamps by an exception; with a Python 2 worker that is the end of the build.
+        upload("missing", "missing2", keepstamp=True),
     ]
 
 
@@ -153,7 +158,7 @@ def builders(settings):
             ShellCommand(command="echo $GREETING \u00e9; cat", env={"GREETING": "\u00e9"}, initialStdin="\u00e9\n", workdir="d\u00e9", **GO_ON),
         ],
         "bytes": [shell(r"printf 'bad \377\376 cut \303'; sleep 0.2; printf '\251\n\300\n'")],
-        "volume": [shell("seq 1 20000"), shell("head -c 70000 /dev/zero | tr '\\000' x; echo")],
+        "volume": [shell("seq 1 12000"), shell("head -c 70000 /dev/zero | tr '\\000' x; echo")],
         "timeout": [
             shell("echo waiting; exec sleep 60", timeout=1),
             shell("while :; do echo busy; sleep 0.3; done", maxTime=1),

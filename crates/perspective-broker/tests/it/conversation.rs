@@ -113,19 +113,33 @@ pub(crate) fn expected(path: &Path) -> Vec<(Side, String)> {
 
 fn unescape(text: &str) -> Vec<u8> {
     let mut bytes = Vec::with_capacity(text.len());
-    let mut rest = text.as_bytes();
-    while let Some((&byte, tail)) = rest.split_first() {
-        rest = tail;
-        if byte != b'\\' {
-            bytes.push(byte);
-        } else if let Some(tail) = rest.strip_prefix(b"\\") {
-            bytes.push(b'\\');
-            rest = tail;
-        } else {
-            let digits = std::str::from_utf8(&rest[1..3]).unwrap();
-            bytes.push(u8::from_str_radix(digits, 16).unwrap());
-            rest = &rest[3..];
-        }
+    let mut rest = text;
+    while let Some(at) = rest.find('\\') {
+        bytes.extend_from_slice(&rest.as_bytes()[..at]);
+        rest = &rest[at + 1..];
+        let used = match rest.as_bytes()[0] {
+            b'\\' => {
+                bytes.push(b'\\');
+                1
+            }
+            b'x' => {
+                bytes.push(byte(&rest[1..3]));
+                3
+            }
+            b'*' => {
+                let (run, _) = rest.split_once(';').unwrap();
+                let count: usize = run[4..].parse().unwrap();
+                bytes.resize(bytes.len() + count, byte(&run[1..3]));
+                run.len() + 1
+            }
+            other => panic!("strange escape {other:#x}"),
+        };
+        rest = &rest[used..];
     }
+    bytes.extend_from_slice(rest.as_bytes());
     bytes
+}
+
+fn byte(digits: &str) -> u8 {
+    u8::from_str_radix(digits, 16).unwrap()
 }

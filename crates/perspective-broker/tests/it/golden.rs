@@ -149,7 +149,10 @@ fn jelly_vectors_in_both_directions() {
 
 /// Where we differ from Twisted on purpose, with the reason.
 const LENIENT: &[(&str, &str)] = &[
-    ("failure with keys in bytes", "what Python 2 workers send; a current Twisted drops the connection over it"),
+    (
+        "failure with keys in bytes",
+        "what Python 2 workers send; a current Twisted drops the connection over it",
+    ),
     ("class that is not known", "nothing is instantiated: the name and the state are handed on"),
     ("dictionary with a list as key", "nothing is hashed here"),
     ("set with a list", "nothing is hashed here"),
@@ -185,7 +188,11 @@ fn conversations_decode_as_by_twisted() {
         for side in [Side::Client, Side::Server] {
             let (found, end) = decode(&mut decoder(Dialect::Pb), &conversation::stream(&steps, side));
             let found: Vec<String> = found.iter().map(notation::expression).collect();
-            let wanted: Vec<&str> = expected.iter().filter(|(sender, _)| *sender == side).map(|(_, text)| text.as_str()).collect();
+            let wanted: Vec<&str> = expected
+                .iter()
+                .filter(|(sender, _)| *sender == side)
+                .map(|(_, text)| text.as_str())
+                .collect();
             assert_eq!(found.len(), wanted.len(), "{} {side:?}", path.display());
             for (found, wanted) in found.iter().zip(wanted) {
                 assert_eq!(found, wanted, "{} {side:?}", path.display());
@@ -230,7 +237,17 @@ fn our_broker_in_the_place_of_the_worker_says_the_same_bytes() {
 #[test]
 fn every_generation_is_recorded() {
     let recordings = conversation::recordings();
-    for generation in ["worker-4.3.0", "worker-3.11.9", "worker-2.10.5", "worker-1.8.2", "worker-0.9.4", "worker-0.9.0-py27", "slave-0.8.14", "slave-0.8.1", "client-4.3.0"] {
+    for generation in [
+        "worker-4.3.0",
+        "worker-3.11.9",
+        "worker-2.10.5",
+        "worker-1.8.2",
+        "worker-0.9.4",
+        "worker-0.9.0-py27",
+        "slave-0.8.14",
+        "slave-0.8.1",
+        "client-4.3.0",
+    ] {
         let of_generation = recordings.iter().filter(|path| path.parent().unwrap().ends_with(generation));
         let ended = of_generation.filter(|path| matches!(conversation::read(path).last(), Some(Step::End)));
         assert!(ended.count() >= 4, "{generation}: fewer than four whole conversations");

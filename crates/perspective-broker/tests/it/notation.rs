@@ -117,12 +117,19 @@ fn floating(float: f64) -> String {
 fn quoted(bytes: &[u8]) -> String {
     let mut text = String::with_capacity(bytes.len() + 2);
     text.push('"');
-    for byte in bytes {
-        match byte {
-            b'\\' => text.push_str("\\\\"),
-            b'"' => text.push_str("\\\""),
-            0x20..=0x7e => text.push(char::from(*byte)),
-            _ => write!(text, "\\x{byte:02x}").unwrap(),
+    for run in bytes.chunk_by(|byte, next| byte == next) {
+        let byte = run[0];
+        if run.len() >= 16 {
+            write!(text, "\\*{byte:02x}x{};", run.len()).unwrap();
+            continue;
+        }
+        for byte in run {
+            match byte {
+                b'\\' => text.push_str("\\\\"),
+                b'"' => text.push_str("\\\""),
+                0x20..=0x7e => text.push(char::from(*byte)),
+                _ => write!(text, "\\x{byte:02x}").unwrap(),
+            }
         }
     }
     text.push('"');

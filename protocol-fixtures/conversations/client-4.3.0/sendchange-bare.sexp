@@ -1,0 +1,11 @@
+S ("pb" "none")
+C "pb"
+C ("version" 6)
+C ("message" 1 "root" "login" 1 ("tuple" "change") ("dictionary"))
+S ("version" 6)
+S ("answer" 1 ("tuple" "\x86\x09\x09Y0\xa1C\xff\xd8\xcf\x08\x87(\xddh\x90" ("remote" 1)))
+C ("message" 2 1 "respond" 1 ("tuple" "\xda\x8eaXf\xe0\xe2U\xa0\xf5\xf2\x83\xeej\xbfb" ("None")) ("dictionary"))
+C ("decref" 1)
+S ("answer" 2 ("remote" 2))
+C ("message" 3 2 "addChange" 1 ("tuple" ("dictionary" (("unicode" "project") ("unicode" "")) (("unicode" "repository") ("unicode" "")) (("unicode" "who") ("unicode" "bare")) (("unicode" "files") ("list")) (("unicode" "comments") ("unicode" "")) (("unicode" "branch") ("None")) (("unicode" "revision") ("None")) (("unicode" "category") ("None")) (("unicode" "when") ("None")) (("unicode" "properties") ("dictionary")) (("unicode" "revlink") ("unicode" "")) (("unicode" "src") ("None")))) ("dictionary"))
+S ("answer" 3 ("None"))

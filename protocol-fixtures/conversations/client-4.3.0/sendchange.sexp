@@ -1,0 +1,11 @@
+S ("pb" "none")
+C "pb"
+C ("version" 6)
+C ("message" 1 "root" "login" 1 ("tuple" "change") ("dictionary"))
+S ("version" 6)
+S ("answer" 1 ("tuple" "\x82t6P\xf2(\xad\xfd\xa0\xc0R\xdf\"y\xe3\x01" ("remote" 1)))
+C ("message" 2 1 "respond" 1 ("tuple" "0L\xe3\xa9\xf8\x02\x0f\x11\x92S\xdf\xd5\x8e4\xff\xcc" ("None")) ("dictionary"))
+C ("decref" 1)
+S ("answer" 2 ("remote" 2))
+C ("message" 3 2 "addChange" 1 ("tuple" ("dictionary" (("unicode" "project") ("unicode" "demo")) (("unicode" "repository") ("unicode" "git://buildbot.example/demo")) (("unicode" "who") ("unicode" "B\xc3\xa4uerin <b@buildbot.example>")) (("unicode" "files") ("list" ("unicode" "src/a.c") ("unicode" "doc/\xc3\xa9.txt"))) (("unicode" "comments") ("unicode" "gr\xc3\xbc\xc3\x9fe \xe2\x98\x83")) (("unicode" "branch") ("unicode" "main")) (("unicode" "revision") ("unicode" "4711")) (("unicode" "category") ("unicode" "test")) (("unicode" "when") f41d954fc40000000) (("unicode" "properties") ("dictionary" (("unicode" "reason") ("unicode" "because")) (("unicode" "level") ("unicode" "2")))) (("unicode" "revlink") ("unicode" "http://buildbot.example/4711")) (("unicode" "src") ("None")) (("unicode" "codebase") ("unicode" "web")))) ("dictionary"))
+S ("answer" 3 ("None"))

@@ -1,0 +1,11 @@
+S ("pb" "none")
+C "pb"
+C ("version" 6)
+C ("message" 1 "root" "login" 1 ("tuple" "dev") ("dictionary"))
+S ("version" 6)
+S ("answer" 1 ("tuple" "rWR,\x1d\xb23\xdf\x0c\x91/^J\xe0}\x99" ("remote" 1)))
+C ("message" 2 1 "respond" 1 ("tuple" "\xbf\x96DX\xc6\xb1Q\xbe\xe0\xc9\xa9=U\xd6\xf7\xdf" ("None")) ("dictionary"))
+C ("decref" 1)
+S ("answer" 2 ("remote" 2))
+C ("message" 3 2 "getAvailableBuilderNames" 1 ("tuple") ("dictionary"))
+S ("answer" 3 ("list" ("unicode" "quick")))

@@ -1,0 +1,11 @@
+S ("pb" "none")
+C "pb"
+C ("version" 6)
+C ("message" 1 "root" "login" 1 ("tuple" "dev") ("dictionary"))
+S ("version" 6)
+S ("answer" 1 ("tuple" "(\x01\x0a\xc6\x0fC\x0b*^N\x8bw\x1fK\x9f\xe5" ("remote" 1)))
+C ("message" 2 1 "respond" 1 ("tuple" "U\x933\xbbN\x89\x05\xdf\xf7\xce\x82Ko\xd2c\xfa" ("None")) ("dictionary"))
+C ("decref" 1)
+S ("answer" 2 ("remote" 2))
+C ("message" 3 2 "try" 1 ("tuple" ("unicode" "main") ("unicode" "4711") ("tuple" 1 "--- a/f\x0a+++ b/f\x0a@@ -1 +1 @@\x0a-old\x0a+gr\xc3\xbc\xc3\x9fe\x0a") ("unicode" "git://buildbot.example/demo") ("unicode" "") ("list" ("unicode" "quick")) ("unicode" "dev") ("unicode" "please") ("dictionary" (("unicode" "reason") ("unicode" "because")))) ("dictionary"))
+S ("answer" 3 ("remote" 3))

@@ -1,0 +1,10 @@
+S ("pb" "none")
+C "pb"
+C ("version" 6)
+C ("message" 1 "root" "login" 1 ("tuple" "nobody") ("dictionary"))
+S ("version" 6)
+S ("answer" 1 ("tuple" "\xdei\x92h\x1a\x8ed\xeb^B\x9b\x1e\xa6\xe5\xd3\xb7" ("remote" 1)))
+C ("message" 2 1 "respond" 1 ("tuple" "\xf2\x0e\xd2\x8f\x91\xa9u,\x17o\x82R!7l\xfc" ("remote" 1)) ("dictionary"))
+C ("decref" 1)
+S ("decref" 1)
+S ("error" 2 ("twisted.spread.pb.CopyableFailure" ("dictionary" (("unicode" "count") 54) (("unicode" "type") "twisted.cred.error.UnauthorizedLogin") (("unicode" "value") ("unicode" "")) (("unicode" "captureVars") ("boolean" "false")) (("unicode" "frames") ("list")) (("unicode" "stack") ("list")) (("unicode" "tb") ("None")) (("unicode" "parents") ("list" ("unicode" "twisted.cred.error.UnauthorizedLogin") ("unicode" "twisted.cred.error.LoginFailed") ("unicode" "twisted.cred.error.Unauthorized") ("unicode" "builtins.Exception") ("unicode" "builtins.BaseException") ("unicode" "builtins.object"))) (("unicode" "pickled") 1) (("unicode" "unsafeTracebacks") ("boolean" "true")) (("unicode" "traceback") ("unicode" "Traceback (most recent call last):\x0a  File \"/tmp/gf/site/master-4.3.0-tw23.10/twisted/cred/portal.py\", line 144, in login\x0a    return maybeDeferred(\x0a  File \"/tmp/gf/site/master-4.3.0-tw23.10/twisted/internet/defer.py\", line 209, in maybeDeferred\x0a    result = f(*args, **kwargs)\x0a  File \"/tmp/gf/site/master-4.3.0-tw23.10/twisted/internet/defer.py\", line 2256, in unwindGenerator\x0a    return _cancellableInlineCallbacks(gen)\x0a  File \"/tmp/gf/site/master-4.3.0-tw23.10/twisted/internet/defer.py\", line 2168, in _cancellableInlineCallbacks\x0a    _inlineCallbacks(None, gen, status, _copy_context())\x0a--- <exception caught here> ---\x0a  File \"/tmp/gf/site/master-4.3.0-tw23.10/twisted/internet/defer.py\", line 2000, in _inlineCallbacks\x0a    result = context.run(gen.send, result)\x0a  File \"/tmp/gf/site/master-4.3.0-tw23.10/buildbot/worker/protocols/manager/pb.py\", line 94, in requestAvatarId\x0a    raise error.UnauthorizedLogin()\x0atwisted.cred.error.UnauthorizedLogin: \x0a")))))
