@@ -1,0 +1,21 @@
+//! State that components keep between restarts.
+
+use model::Json;
+use rusqlite::params;
+
+use super::{Applied, Tables};
+use crate::{json, sql::state as sql};
+
+pub(super) fn object_state(
+    tables: &Tables<'_>,
+    object: &str,
+    class: &str,
+    key: &str,
+    value: &Json,
+) -> Applied {
+    let id = match tables.find(sql::FIND_OBJECT, params![object, class])? {
+        Some(id) => id,
+        None => tables.add(sql::ADD_OBJECT, params![object, class])?,
+    };
+    tables.run(sql::SET_STATE, params![id, key, json::text(value)])
+}

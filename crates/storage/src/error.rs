@@ -1,0 +1,138 @@
+//! What can go wrong, by what the caller does next.
+
+use std::{error::Error, fmt, path::PathBuf, sync::Arc};
+
+/// What the database itself said; kept behind a name of ours, so that callers do not depend on which database it is.
+#[derive(Clone, Debug)]
+pub struct Cause(Arc<dyn Error + Send + Sync>);
+
+impl Cause {
+    pub(crate) fn new(error: impl Error + Send + Sync + 'static) -> Self {
+        Self(Arc::new(error))
+    }
+}
+
+impl fmt::Display for Cause {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+impl Error for Cause {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        self.0.source()
+    }
+}
+
+/// Why a database cannot be opened as a master's.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum OpenError {
+    /// Another master has it open.
+    #[error("open {}: another Ganger uses it{}", path.display(), by_process(*process))]
+    InUse {
+        /// The database.
+        path: PathBuf,
+        /// The process that holds it, if it said so.
+        process: Option<u32>,
+    },
+    /// The schema is of another Buildbot version.
+    #[error("open {}: its schema is {found}, and this Ganger needs {expected} (Buildbot 4.3){advice}", path.display())]
+    Version {
+        /// The database.
+        path: PathBuf,
+        /// What it is, in words.
+        found: String,
+        /// The alembic revision this program works with.
+        expected: &'static str,
+        /// What the administrator can do; starts with a separator, or is empty.
+        advice: &'static str,
+    },
+    /// The database cannot be read or written.
+    #[error("open {}", path.display())]
+    Database {
+        /// The database.
+        path: PathBuf,
+        /// What the database said.
+        #[source]
+        cause: Cause,
+    },
+    /// The file system or the operating system refused.
+    #[error("{what} {}", path.display())]
+    System {
+        /// What was tried.
+        what: &'static str,
+        /// On what.
+        path: PathBuf,
+        /// What the system said.
+        #[source]
+        cause: std::io::Error,
+    },
+}
+
+fn by_process(process: Option<u32>) -> String {
+    process.map_or_else(String::new, |process| format!(" (process {process})"))
+}
+
+/// Why something was not written or read.
+#[derive(Clone, Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum StorageError {
+    /// The database is sound, but this write contradicts what is in it; nothing of its batch was written. A bug of the
+    /// caller, or another master was faster (a claim).
+    #[error("write {write}: {reason}")]
+    Rejected {
+        /// The write in words.
+        write: String,
+        /// What it contradicts.
+        reason: String,
+    },
+    /// The database cannot be written (disk full, read-only, broken). All later writes fail as well: what is in memory
+    /// is now ahead of what is on disk, so the master has to be started again.
+    #[error("write the database")]
+    WriteFailed(#[source] Cause),
+    /// The database could not be read.
+    #[error("read the database")]
+    ReadFailed(#[source] Cause),
+    /// A row holds something that no Buildbot writes.
+    #[error("read {what}: {reason}")]
+    Malformed {
+        /// Which row.
+        what: String,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// The store was closed.
+    #[error("use the database: it is closed")]
+    Closed,
+}
+
+/// How one write ended inside a transaction.
+#[derive(Debug)]
+pub(crate) enum ApplyError {
+    /// The database failed, or a constraint did.
+    Sql(rusqlite::Error),
+    /// The write contradicts the tables.
+    Refused(String),
+}
+
+impl From<rusqlite::Error> for ApplyError {
+    fn from(error: rusqlite::Error) -> Self {
+        Self::Sql(error)
+    }
+}
+
+impl ApplyError {
+    pub(crate) fn reason(&self) -> String {
+        match self {
+            Self::Refused(reason) => reason.clone(),
+            Self::Sql(error) => error.to_string(),
+        }
+    }
+}
+
+/// Whether only one write is wrong. Everything else (disk full, I/O, corruption) is wrong for all.
+pub(crate) fn is_the_writes_own(error: &rusqlite::Error) -> bool {
+    use rusqlite::ErrorCode::{ConstraintViolation, TooBig, TypeMismatch};
+    matches!(error.sqlite_error_code(), Some(ConstraintViolation | TooBig | TypeMismatch))
+}

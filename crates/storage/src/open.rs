@@ -1,0 +1,195 @@
+//! Opening an SQLite database as a master's: lock, settings, schema. All that only SQLite knows is here.
+
+use std::{
+    fs::{File, OpenOptions, TryLockError},
+    io::{Read, Seek, Write},
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use model::{MasterId, Time};
+use rusqlite::{Connection, OpenFlags, OptionalExtension, params};
+
+use crate::{
+    error::{Cause, OpenError},
+    hash::name_hash,
+    ids::Ids,
+    schema, sql,
+};
+
+/// How to open a store.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// Name of the master, as Buildbot makes it: `HOST:BASEDIR`. Rows that it makes belong to this name.
+    pub master: String,
+    /// Now; written when the master is new to the database.
+    pub at: Time,
+    /// How many queries run at once.
+    pub readers: usize,
+    /// How many bytes of writes may wait before [`crate::Store::submit`] and [`crate::Store::commit`] wait too.
+    pub queue_bytes: usize,
+    /// How long writes that nobody waits for may wait for others, to share a commit.
+    pub linger: Duration,
+    /// How long writing is tried again on a full or locked database before it fails.
+    pub patience: Duration,
+}
+
+impl Options {
+    /// The usual settings for a master of this name.
+    pub fn new(master: impl Into<String>, at: Time) -> Self {
+        Self {
+            master: master.into(),
+            at,
+            readers: 4,
+            queue_bytes: 16 << 20,
+            linger: Duration::from_millis(20),
+            patience: Duration::from_secs(30),
+        }
+    }
+}
+
+/// A database that is ready for a writer.
+#[derive(Debug)]
+pub(crate) struct Opened {
+    pub(crate) connection: Connection,
+    /// Held as long as the connection.
+    pub(crate) lock: File,
+    pub(crate) master: MasterId,
+    pub(crate) ids: Ids,
+}
+
+/// Opens or creates the database and makes sure that nobody else does.
+pub(crate) fn open(path: &Path, options: &Options) -> Result<Opened, OpenError> {
+    let lock = take_lock(path)?;
+    let failed =
+        |error: rusqlite::Error| OpenError::Database { path: path.to_owned(), cause: Cause::new(error) };
+    let mut connection = Connection::open(path).map_err(failed)?;
+    configure(&connection).map_err(failed)?;
+    connection
+        .execute_batch("PRAGMA journal_mode = WAL; PRAGMA journal_size_limit = 67108864")
+        .map_err(failed)?;
+    if is_empty(&connection).map_err(failed)? {
+        let transaction = connection.transaction().map_err(failed)?;
+        transaction.execute_batch(schema::CREATE).map_err(failed)?;
+        transaction.commit().map_err(failed)?;
+    } else {
+        check_version(path, &connection)?;
+    }
+    connection.execute_batch(schema::ADDITIONS).map_err(failed)?;
+    let master = register(&connection, options).map_err(failed)?;
+    let ids = highest_ids(&connection).map_err(failed)?;
+    Ok(Opened { connection, lock, master, ids })
+}
+
+/// Opens another connection, for queries.
+pub(crate) fn open_reader(path: &Path) -> Result<Connection, rusqlite::Error> {
+    let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let connection = Connection::open_with_flags(path, flags)?;
+    configure(&connection)?;
+    Ok(connection)
+}
+
+fn configure(connection: &Connection) -> Result<(), rusqlite::Error> {
+    connection.busy_timeout(Duration::from_secs(5))?;
+    connection.set_prepared_statement_cache_capacity(256);
+    // Buildbot declares its foreign keys but lets SQLite ignore them; on PostgreSQL they count, and so they do here.
+    connection.execute_batch(
+        "PRAGMA synchronous = FULL; PRAGMA foreign_keys = ON; PRAGMA temp_store = MEMORY; PRAGMA cache_size = -16384",
+    )
+}
+
+fn lock_path(database: &Path) -> PathBuf {
+    let mut name = database.as_os_str().to_owned();
+    name.push(".lock");
+    name.into()
+}
+
+/// Takes the lock file beside the database. The lock is the operating system's: it ends with the process, whatever ends
+/// it, and the file stays. (A lock on the database itself would disturb SQLite's own.)
+fn take_lock(database: &Path) -> Result<File, OpenError> {
+    let path = lock_path(database);
+    let failed = |what, cause| OpenError::System { what, path: path.clone(), cause };
+    let mut file = OpenOptions::new()
+        .read(true)
+        .write(true)
+        .create(true)
+        .truncate(false)
+        .open(&path)
+        .map_err(|cause| failed("open the lock file", cause))?;
+    match file.try_lock() {
+        Ok(()) => {}
+        Err(TryLockError::WouldBlock) => {
+            let mut text = String::new();
+            let process =
+                (&mut file).take(32).read_to_string(&mut text).ok().and_then(|_| text.trim().parse().ok());
+            return Err(OpenError::InUse { path: database.to_owned(), process });
+        }
+        Err(TryLockError::Error(cause)) => return Err(failed("lock", cause)),
+    }
+    file.set_len(0)
+        .and_then(|()| file.rewind())
+        .and_then(|()| writeln!(file, "{}", std::process::id()))
+        .map_err(|cause| failed("write the lock file", cause))?;
+    Ok(file)
+}
+
+fn is_empty(connection: &Connection) -> Result<bool, rusqlite::Error> {
+    connection.query_row("SELECT count(*) = 0 FROM sqlite_master", [], |row| row.get(0))
+}
+
+fn check_version(path: &Path, connection: &Connection) -> Result<(), OpenError> {
+    let failed =
+        |error: rusqlite::Error| OpenError::Database { path: path.to_owned(), cause: Cause::new(error) };
+    let has = |table: &str| {
+        connection
+            .query_row(
+                "SELECT count(*) > 0 FROM sqlite_master WHERE type = 'table' AND name = ?1",
+                [table],
+                |row| row.get::<_, bool>(0),
+            )
+            .map_err(failed)
+    };
+    let refuse = |found: String, advice| {
+        Err(OpenError::Version { path: path.to_owned(), found, expected: schema::REVISION, advice })
+    };
+    const UPGRADE: &str = "; upgrade it with `buildbot upgrade-master` of Buildbot 4.3";
+    if has("alembic_version")? {
+        let found: Option<String> = connection
+            .query_row("SELECT version_num FROM alembic_version", [], |row| row.get(0))
+            .optional()
+            .map_err(failed)?;
+        return match found.as_deref() {
+            Some(schema::REVISION) => Ok(()),
+            Some(older) if older < schema::REVISION => refuse(older.to_owned(), UPGRADE),
+            Some(newer) => refuse(newer.to_owned(), "; a newer Buildbot has upgraded it"),
+            None => refuse("unmarked".to_owned(), UPGRADE),
+        };
+    }
+    if has("migrate_version")? || has("version")? {
+        return refuse("that of a Buildbot before 3.4".to_owned(), UPGRADE);
+    }
+    refuse("not Buildbot's at all".to_owned(), "")
+}
+
+fn register(connection: &Connection, options: &Options) -> Result<MasterId, rusqlite::Error> {
+    let hash = name_hash(&options.master);
+    let id = |row: &rusqlite::Row<'_>| row.get(0).map(MasterId);
+    match connection.query_row(sql::identity::FIND_MASTER, [&hash], id).optional()? {
+        Some(master) => Ok(master),
+        None => {
+            let values = params![options.master, hash, options.at.epoch_seconds()];
+            connection.query_row(sql::identity::ADD_MASTER, values, id)
+        }
+    }
+}
+
+fn highest_ids(connection: &Connection) -> Result<Ids, rusqlite::Error> {
+    let highest = Ids::TABLES
+        .iter()
+        .map(|(table, column)| {
+            connection
+                .query_row(&format!("SELECT coalesce(max({column}), 0) FROM {table}"), [], |row| row.get(0))
+        })
+        .collect::<Result<Vec<i64>, _>>()?;
+    Ok(Ids::above(&highest))
+}

@@ -1,0 +1,118 @@
+//! Masters, builders, workers, schedulers.
+
+use std::collections::HashMap;
+
+use model::{BuilderId, MasterId, SchedulerId, WorkerId};
+use rusqlite::{Connection, Params, Row};
+
+use super::{Parsed, Read, all, first, json, time, truth};
+use crate::{
+    rows::{BuilderRow, MasterRow, SchedulerRow, WorkerRow},
+    sql::identity as sql,
+};
+
+pub(crate) fn masters(connection: &Connection) -> Read<Vec<MasterRow>> {
+    all(connection, sql::MASTERS, [], |row| {
+        Ok(Ok(MasterRow {
+            id: MasterId(row.get(0)?),
+            name: row.get(1)?,
+            active: truth(row, 2)?,
+            last_active: time(row, 3)?,
+        }))
+    })
+}
+
+pub(crate) fn builders(connection: &Connection) -> Read<Vec<BuilderRow>> {
+    let mut rows = all(connection, sql::BUILDERS, [], parse_builder)?;
+    let mut tags = by_id(connection, sql::ALL_BUILDER_TAGS, [], |row| row.get(1))?;
+    let mut masters = by_id(connection, sql::ALL_BUILDER_MASTERS, [], |row| row.get(1).map(MasterId))?;
+    for row in &mut rows {
+        row.tags = tags.remove(&row.id.0).unwrap_or_default();
+        row.masters = masters.remove(&row.id.0).unwrap_or_default();
+    }
+    Ok(rows)
+}
+
+pub(crate) fn builder(connection: &Connection, id: BuilderId) -> Read<Option<BuilderRow>> {
+    let Some(mut row) = first(connection, sql::BUILDER, [id.0], parse_builder)? else { return Ok(None) };
+    row.tags = all(connection, sql::BUILDER_TAGS, [id.0], |row| Ok(Ok(row.get(1)?)))?;
+    row.masters = all(connection, sql::BUILDER_MASTERS, [id.0], |row| Ok(Ok(MasterId(row.get(1)?))))?;
+    Ok(Some(row))
+}
+
+fn parse_builder(row: &Row<'_>) -> Parsed<BuilderRow> {
+    Ok(Ok(BuilderRow {
+        id: BuilderId(row.get(0)?),
+        name: row.get(1)?,
+        description: row.get(2)?,
+        description_format: row.get(3)?,
+        description_html: row.get(4)?,
+        project: row.get(5)?,
+        tags: Vec::new(),
+        masters: Vec::new(),
+    }))
+}
+
+pub(crate) fn workers(connection: &Connection) -> Read<Vec<WorkerRow>> {
+    let mut rows = all(connection, sql::WORKERS, [], parse_worker)?;
+    let mut configured = by_id(connection, sql::ALL_CONFIGURED_WORKERS, [], configured_on)?;
+    let mut connected = by_id(connection, sql::ALL_CONNECTED_WORKERS, [], |row| row.get(1).map(MasterId))?;
+    for row in &mut rows {
+        row.configured_on = configured.remove(&row.id.0).unwrap_or_default();
+        row.connected_to = connected.remove(&row.id.0).unwrap_or_default();
+    }
+    Ok(rows)
+}
+
+pub(crate) fn worker(connection: &Connection, id: WorkerId) -> Read<Option<WorkerRow>> {
+    let Some(mut row) = first(connection, sql::WORKER, [id.0], parse_worker)? else { return Ok(None) };
+    row.configured_on = all(connection, sql::CONFIGURED_WORKER, [id.0], |row| Ok(Ok(configured_on(row)?)))?;
+    row.connected_to = all(connection, sql::CONNECTED_WORKER, [id.0], |row| Ok(Ok(MasterId(row.get(1)?))))?;
+    Ok(Some(row))
+}
+
+fn configured_on(row: &Row<'_>) -> Result<(MasterId, BuilderId), rusqlite::Error> {
+    Ok((MasterId(row.get(1)?), BuilderId(row.get(2)?)))
+}
+
+fn parse_worker(row: &Row<'_>) -> Parsed<WorkerRow> {
+    let id = WorkerId(row.get(0)?);
+    let info: String = row.get(2)?;
+    let (name, paused, pause_reason, graceful) = (row.get(1)?, truth(row, 3)?, row.get(4)?, truth(row, 5)?);
+    Ok(json(&info, || format!("what worker {id} said about itself")).map(|info| WorkerRow {
+        id,
+        name,
+        info,
+        paused,
+        pause_reason,
+        graceful,
+        configured_on: Vec::new(),
+        connected_to: Vec::new(),
+    }))
+}
+
+pub(crate) fn schedulers(connection: &Connection) -> Read<Vec<SchedulerRow>> {
+    all(connection, sql::SCHEDULERS, [], |row| {
+        Ok(Ok(SchedulerRow {
+            id: SchedulerId(row.get(0)?),
+            name: row.get(1)?,
+            // The column may be null, and its default is 1.
+            enabled: row.get::<_, Option<i64>>(2)? != Some(0),
+            master: row.get::<_, Option<i64>>(3)?.map(MasterId),
+        }))
+    })
+}
+
+/// Groups rows by the id in their first column, in their order.
+fn by_id<T>(
+    connection: &Connection,
+    sql: &str,
+    values: impl Params,
+    parse: impl Fn(&Row<'_>) -> Result<T, rusqlite::Error>,
+) -> Read<HashMap<i64, Vec<T>>> {
+    let mut groups: HashMap<i64, Vec<T>> = HashMap::new();
+    for (id, value) in all(connection, sql, values, |row| Ok(Ok((row.get(0)?, parse(row)?))))? {
+        groups.entry(id).or_default().push(value);
+    }
+    Ok(groups)
+}

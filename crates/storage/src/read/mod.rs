@@ -1,0 +1,113 @@
+//! Queries: how rows become values. Each is called on a connection inside a transaction.
+
+mod builds;
+mod changes;
+mod identity;
+mod logs;
+mod queries;
+mod requests;
+
+use model::{Json, Properties, Results, Time};
+use rusqlite::{Connection, OptionalExtension, Params, Row};
+
+pub(crate) use builds::{build, build_by_number, build_properties, builds, count_builds, step, steps};
+pub(crate) use changes::{
+    change, change_of_source_stamp, changes, classified_changes, sourcestamp, sourcestamps,
+};
+pub(crate) use identity::{builder, builders, masters, schedulers, worker, workers};
+pub(crate) use logs::{log, log_by_slug, log_lines, logs};
+pub(crate) use requests::{
+    buildset, buildset_properties, buildsets, finished_requests, incomplete_buildsets, request, requests,
+};
+
+use crate::{error::StorageError, readers::read_failed};
+
+type Read<T> = Result<T, StorageError>;
+
+/// The value of a row, or what is wrong with it. The outer error is the database's, the inner one the row's.
+type Parsed<T> = Result<Result<T, StorageError>, rusqlite::Error>;
+
+/// All rows of a query.
+fn all<T>(
+    connection: &Connection,
+    sql: &str,
+    values: impl Params,
+    parse: impl Fn(&Row<'_>) -> Parsed<T>,
+) -> Read<Vec<T>> {
+    let mut statement = connection.prepare_cached(sql).map_err(read_failed)?;
+    let rows = statement.query_map(values, parse).map_err(read_failed)?;
+    rows.map(|row| row.map_err(read_failed)?).collect()
+}
+
+/// The first row of a query, if there is one.
+fn first<T>(
+    connection: &Connection,
+    sql: &str,
+    values: impl Params,
+    parse: impl Fn(&Row<'_>) -> Parsed<T>,
+) -> Read<Option<T>> {
+    let mut statement = connection.prepare_cached(sql).map_err(read_failed)?;
+    statement.query_row(values, parse).optional().map_err(read_failed)?.transpose()
+}
+
+/// Conditions of a statement that is put together from what the caller asked for. The texts are all ours; values only
+/// ever go in as parameters.
+#[derive(Default)]
+struct Conditions {
+    text: String,
+    values: Vec<i64>,
+}
+
+impl Conditions {
+    /// Adds the condition that a column has a value, if one is asked for.
+    fn equal(&mut self, column: &str, value: Option<i64>) {
+        if let Some(value) = value {
+            self.values.push(value);
+            let condition = format!("{column} = ${}", self.values.len());
+            self.condition(&condition);
+        }
+    }
+
+    fn condition(&mut self, condition: &str) {
+        self.text.push_str(if self.text.is_empty() { " WHERE " } else { " AND " });
+        self.text.push_str(condition);
+    }
+
+    fn page(&mut self, order: &str, limit: u32, offset: u32) {
+        self.values.extend([i64::from(limit), i64::from(offset)]);
+        let last = self.values.len();
+        self.text.push_str(&format!(" ORDER BY {order} LIMIT ${} OFFSET ${last}", last - 1));
+    }
+}
+
+fn time(row: &Row<'_>, column: usize) -> Result<Time, rusqlite::Error> {
+    row.get(column).map(Time::from_epoch_seconds)
+}
+
+fn maybe_time(row: &Row<'_>, column: usize) -> Result<Option<Time>, rusqlite::Error> {
+    Ok(row.get::<_, Option<i64>>(column)?.map(Time::from_epoch_seconds))
+}
+
+/// Results; `None` before the end (null or -1), and for a number without a meaning.
+fn results(row: &Row<'_>, column: usize) -> Result<Option<Results>, rusqlite::Error> {
+    Ok(row.get::<_, Option<i64>>(column)?.and_then(Results::from_code))
+}
+
+fn truth(row: &Row<'_>, column: usize) -> Result<bool, rusqlite::Error> {
+    Ok(row.get::<_, Option<i64>>(column)?.unwrap_or(0) != 0)
+}
+
+fn json<T: serde::de::DeserializeOwned>(text: &str, what: impl FnOnce() -> String) -> Read<T> {
+    serde_json::from_str(text)
+        .map_err(|error| StorageError::Malformed { what: what(), reason: error.to_string() })
+}
+
+/// Properties of rows of name and `[value, source]`.
+fn sourced_properties(connection: &Connection, sql: &str, id: i64, what: &str) -> Read<Properties> {
+    let rows = all(connection, sql, [id], |row| {
+        let (name, text): (String, String) = (row.get(0)?, row.get(1)?);
+        let pair = json::<(Json, String)>(&text, || format!("property {name:?} of {what} {id}"));
+        Ok(pair.map(|(value, source)| (name, model::Property { value, source })))
+    })?;
+    Ok(rows.into_iter().collect())
+}

@@ -1,0 +1,282 @@
+//! What a master finds when it starts, and how it cleans up after one that died.
+//!
+//! Source: `buildbot/master.py`, `buildbot/data/masters.py` (4.3.0): on start a master does the housekeeping of its own
+//! last life and of those masters that have been silent for ten minutes.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
+
+use model::{
+    BuildId, BuildNumber, BuildRequestId, BuilderId, BuildsetId, Change, ChangeId, MasterId, Properties,
+    Results, SchedulerId, SourceStamp, Time, WorkerId,
+};
+use rusqlite::{Connection, params};
+
+use crate::{
+    apply::{self, Tables, seconds},
+    error::{ApplyError, StorageError},
+    ids::Ids,
+    read,
+    rows::{BuildsetRow, RequestFilter, RequestRow, WorkerRow},
+    sql,
+};
+
+/// After so long without a sign of life a master counts as dead.
+const SILENCE: Duration = Duration::from_secs(600);
+
+/// The names in a configuration.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Identities {
+    /// Names of builders.
+    pub builders: Vec<String>,
+    /// Names of workers.
+    pub workers: Vec<String>,
+    /// Names of schedulers.
+    pub schedulers: Vec<String>,
+}
+
+/// What a master has to know when it starts.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Restored {
+    /// The row of this master.
+    pub master: MasterId,
+    /// Builders by name, with the number of their next build. Those of the configuration, and those with open requests.
+    pub builders: BTreeMap<String, (BuilderId, BuildNumber)>,
+    /// Workers of the configuration by name.
+    pub workers: BTreeMap<String, WorkerRow>,
+    /// Schedulers of the configuration by name, and whether they are enabled.
+    pub schedulers: BTreeMap<String, (SchedulerId, bool)>,
+    /// Buildsets that are not complete, by id, oldest first.
+    pub buildsets: BTreeMap<BuildsetId, RestoredBuildset>,
+    /// Requests that are not complete and that no other master has taken, oldest first.
+    pub requests: Vec<RestoredRequest>,
+    /// Builds that were closed just now because their master died in the middle of them.
+    pub interrupted: Vec<Interrupted>,
+    /// Changes that schedulers of the configuration wait with, by scheduler and id.
+    pub pending_changes: Vec<PendingChange>,
+}
+
+/// A buildset that is not complete.
+#[derive(Clone, Debug, PartialEq)]
+pub struct RestoredBuildset {
+    /// Its row.
+    pub row: BuildsetRow,
+    /// What to build.
+    pub sourcestamps: Vec<SourceStamp>,
+    /// Properties of its builds.
+    pub properties: Properties,
+    /// Its requests that are complete, and how they ended. When no request of it is left, it only has to be completed.
+    pub finished: Vec<(BuildRequestId, Results)>,
+}
+
+/// A request that is to be built.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RestoredRequest {
+    /// Its id.
+    pub id: BuildRequestId,
+    /// Its buildset, in [`Restored::buildsets`].
+    pub buildset: BuildsetId,
+    /// Its builder.
+    pub builder: BuilderId,
+    /// Higher is sooner.
+    pub priority: i64,
+    /// When it was asked for.
+    pub submitted_at: Time,
+    /// Somebody waits for it.
+    pub waited_for: bool,
+}
+
+/// A build whose master died in the middle of it; it is closed, with results RETRY.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Interrupted {
+    /// Its id.
+    pub build: BuildId,
+    /// Its builder.
+    pub builder: BuilderId,
+    /// Its number.
+    pub number: BuildNumber,
+    /// Its request, which is free again unless it was complete.
+    pub request: BuildRequestId,
+}
+
+/// A change that a scheduler waits with.
+#[derive(Clone, Debug, PartialEq)]
+pub struct PendingChange {
+    /// The scheduler.
+    pub scheduler: SchedulerId,
+    /// The change's id.
+    pub id: ChangeId,
+    /// The change.
+    pub change: Change,
+    /// Whether it is reason enough to build.
+    pub important: bool,
+}
+
+/// See [`crate::Store::restore`].
+pub(crate) fn restore(
+    connection: &Connection,
+    master: MasterId,
+    ids: &Ids,
+    identities: &Identities,
+    at: Time,
+) -> Result<Restored, ApplyError> {
+    let mut restored = Restored { master, ..Restored::default() };
+    restored.interrupted = clean_up_after(connection, master, at)?;
+    restored.interrupted.extend(expire_masters(connection, master, at)?);
+    let tables = Tables { connection, master };
+    tables.run(sql::identity::MASTER_ACTIVE, params![seconds(at), master.0])?;
+    for name in &identities.builders {
+        let id = match tables.find(sql::identity::FIND_BUILDER, params![crate::name_hash(name)])? {
+            Some(id) => BuilderId(id),
+            None => {
+                let id = ids.next_builder();
+                apply::add_builder(&tables, id, name)?;
+                id
+            }
+        };
+        tables.run(sql::identity::ADD_BUILDER_MASTER, params![id.0, master.0])?;
+        restored.builders.insert(name.clone(), (id, next_number(&tables, id)?));
+    }
+    for name in &identities.workers {
+        let id = match tables.find(sql::identity::FIND_WORKER, params![name])? {
+            Some(id) => WorkerId(id),
+            None => {
+                let id = ids.next_worker();
+                apply::add_worker(&tables, id, name)?;
+                id
+            }
+        };
+        restored.workers.extend(found(read::worker(connection, id))?.map(|row| (name.clone(), row)));
+    }
+    for name in &identities.schedulers {
+        let id = match tables.find(sql::identity::FIND_SCHEDULER, params![crate::name_hash(name)])? {
+            Some(id) => SchedulerId(id),
+            None => {
+                let id = ids.next_scheduler();
+                apply::add_scheduler(&tables, id, name)?;
+                id
+            }
+        };
+        tables.run(sql::identity::TAKE_SCHEDULER, params![id.0, master.0])?;
+        let enabled = tables.find(sql::identity::SCHEDULER_ENABLED, params![id.0])? != Some(0);
+        restored.schedulers.insert(name.clone(), (id, enabled));
+        for (change, important) in found(read::classified_changes(connection, id))? {
+            let row = found(read::change(connection, change))?;
+            // A change may have been pruned since.
+            restored.pending_changes.extend(row.map(|row| PendingChange {
+                scheduler: id,
+                id: change,
+                change: row.change,
+                important,
+            }));
+        }
+    }
+    open_requests(&tables, &mut restored)?;
+    Ok(restored)
+}
+
+fn open_requests(tables: &Tables<'_>, restored: &mut Restored) -> Result<(), ApplyError> {
+    let connection = tables.connection;
+    for row in found(read::incomplete_buildsets(connection))? {
+        let id = row.id;
+        let stamps = found(read::sourcestamps(connection, id))?;
+        let buildset = RestoredBuildset {
+            row,
+            sourcestamps: stamps.into_iter().map(|row| row.stamp).collect(),
+            properties: found(read::buildset_properties(connection, id))?,
+            finished: found(read::finished_requests(connection, id))?,
+        };
+        restored.buildsets.insert(id, buildset);
+    }
+    let all = RequestFilter {
+        complete: Some(false),
+        claimed: Some(false),
+        limit: u32::MAX,
+        ..RequestFilter::default()
+    };
+    let mut known: BTreeSet<BuilderId> = restored.builders.values().map(|(id, _)| *id).collect();
+    for row in found(read::requests(connection, &all))? {
+        if !restored.buildsets.contains_key(&row.buildset) {
+            tracing::warn!(
+                request.id = row.id.0,
+                buildset.id = row.buildset.0,
+                "a build request is open in a complete buildset; it is left alone"
+            );
+            continue;
+        }
+        if known.insert(row.builder)
+            && let Some(builder) = found(read::builder(connection, row.builder))?
+        {
+            let number = next_number(tables, row.builder)?;
+            restored.builders.insert(builder.name, (row.builder, number));
+        }
+        let RequestRow { id, buildset, builder, priority, submitted_at, waited_for, .. } = row;
+        restored.requests.push(RestoredRequest { id, buildset, builder, priority, submitted_at, waited_for });
+    }
+    Ok(())
+}
+
+/// See [`crate::Store::expire_masters`].
+pub(crate) fn expire_masters(
+    connection: &Connection,
+    master: MasterId,
+    at: Time,
+) -> Result<Vec<Interrupted>, ApplyError> {
+    let silent = connection
+        .prepare_cached(sql::restore::SILENT_MASTERS)?
+        .query_map(params![seconds(at - SILENCE), master.0], |row| row.get(0).map(MasterId))?
+        .collect::<Result<Vec<_>, _>>()?;
+    let tables = Tables { connection, master };
+    let mut interrupted = Vec::new();
+    for dead in silent {
+        tables.run(sql::identity::MASTER_INACTIVE, params![dead.0])?;
+        interrupted.extend(clean_up_after(connection, dead, at)?);
+    }
+    Ok(interrupted)
+}
+
+/// Closes whatever a master left open, and unties it from everything.
+pub(crate) fn clean_up_after(
+    connection: &Connection,
+    master: MasterId,
+    at: Time,
+) -> Result<Vec<Interrupted>, ApplyError> {
+    let tables = Tables { connection, master };
+    for statement in sql::restore::UNLINK {
+        tables.run(statement, params![master.0])?;
+    }
+    let interrupted = connection
+        .prepare_cached(sql::restore::OPEN_BUILDS)?
+        .query_map(params![master.0], |row| {
+            Ok(Interrupted {
+                build: BuildId(row.get(0)?),
+                builder: BuilderId(row.get(1)?),
+                number: BuildNumber(row.get(2)?),
+                request: BuildRequestId(row.get(3)?),
+            })
+        })?
+        .collect::<Result<Vec<_>, _>>()?;
+    let (at, retry) = (seconds(at), Results::Retry.code());
+    for Interrupted { build, .. } in &interrupted {
+        tables.run(sql::restore::COUNT_LINES, params![build.0])?;
+        tables.run(sql::restore::CLOSE_LOGS, params![build.0])?;
+        tables.run(sql::restore::CLOSE_STEPS, params![at, retry, build.0])?;
+        tables.run(sql::restore::CLOSE_BUILD, params![at, retry, build.0])?;
+    }
+    tables.run(sql::restore::UNCLAIM_OPEN, params![master.0])?;
+    Ok(interrupted)
+}
+
+fn next_number(tables: &Tables<'_>, builder: BuilderId) -> Result<BuildNumber, ApplyError> {
+    Ok(BuildNumber(tables.add(sql::builds::LAST_NUMBER, params![builder.0])? + 1))
+}
+
+/// Errors of queries, inside a write.
+fn found<T>(result: Result<T, StorageError>) -> Result<T, ApplyError> {
+    result.map_err(|error| match error {
+        StorageError::ReadFailed(cause) => ApplyError::Refused(format!("cannot read: {cause}")),
+        other => ApplyError::Refused(other.to_string()),
+    })
+}

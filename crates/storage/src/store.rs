@@ -1,0 +1,219 @@
+//! The handle to a database.
+
+use std::{
+    future::Future,
+    path::Path,
+    pin::Pin,
+    sync::{Arc, Mutex, PoisonError},
+    task::{Context, Poll, ready},
+};
+
+use model::{MasterId, Time};
+use tokio::sync::{Semaphore, oneshot};
+
+use crate::{
+    error::{ApplyError, OpenError, StorageError},
+    ids::Ids,
+    open::{self, Options},
+    readers::Readers,
+    restore::{self, Identities, Interrupted, Restored},
+    write::Write,
+    writer::{self, Call, Job, Queue, Work},
+};
+
+/// A database that is open as one master's. Clones are cheap and share it.
+///
+/// When the last clone is dropped, what was queued is still written; [`close`](Self::close) waits for that.
+#[derive(Clone)]
+pub struct Store(Arc<Inner>);
+
+struct Inner {
+    queue: Arc<Queue>,
+    /// A permit for each KiB that waits.
+    room: Arc<Semaphore>,
+    capacity: u32,
+    readers: Arc<Readers>,
+    ids: Arc<Ids>,
+    master: MasterId,
+    done: Mutex<Option<oneshot::Receiver<()>>>,
+}
+
+impl std::fmt::Debug for Store {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Store").field("master", &self.0.master).finish_non_exhaustive()
+    }
+}
+
+impl Drop for Inner {
+    fn drop(&mut self) {
+        self.queue.close();
+        self.readers.close();
+    }
+}
+
+impl Store {
+    /// Opens a database of Buildbot 4.3, or makes one where there is nothing. Blocks while it does.
+    ///
+    /// Nobody else may have it open as a master's: a file beside it, with `.lock` added to its name, is locked.
+    ///
+    /// # Errors
+    ///
+    /// When another master has it, its schema is another version's, or the file cannot be used.
+    pub fn open(database: &Path, options: Options) -> Result<Self, OpenError> {
+        let open::Opened { connection, lock, master, ids } = open::open(database, &options)?;
+        let queue = Arc::new(Queue::default());
+        let (finished, done) = oneshot::channel();
+        let times = (options.linger, options.patience);
+        writer::start(connection, lock, master, Arc::clone(&queue), times, finished).map_err(|cause| {
+            OpenError::System { what: "start a thread to write", path: database.to_owned(), cause }
+        })?;
+        let capacity = u32::try_from(options.queue_bytes / 1024).unwrap_or(u32::MAX).clamp(1, u32::MAX >> 4);
+        Ok(Self(Arc::new(Inner {
+            queue,
+            room: Arc::new(Semaphore::new(capacity as usize)),
+            capacity,
+            readers: Arc::new(Readers::new(database.to_owned(), options.readers)),
+            ids: Arc::new(ids),
+            master,
+            done: Mutex::new(Some(done)),
+        })))
+    }
+
+    /// Ids for new rows.
+    pub fn ids(&self) -> &Ids {
+        &self.0.ids
+    }
+
+    /// The row of this master.
+    pub fn master(&self) -> MasterId {
+        self.0.master
+    }
+
+    /// Why nothing can be written any more, if that is so.
+    pub fn failure(&self) -> Option<StorageError> {
+        self.0.queue.failure()
+    }
+
+    /// Queues writes, to be durable soon. They are applied all or none, after all that was queued before. Waits while
+    /// too much is queued: writes of one task stay in their order.
+    ///
+    /// A write that the database refuses is logged; only [`commit`](Self::commit) and [`enqueue`](Self::enqueue) tell.
+    ///
+    /// # Errors
+    ///
+    /// When nothing can be written any more.
+    ///
+    /// # Cancel safety
+    ///
+    /// Either queued or not; nothing is queued when it is dropped before it is ready.
+    pub async fn submit(&self, writes: Vec<Write>) -> Result<(), StorageError> {
+        let weight = weigh(&writes);
+        let room = self.room_for(weight).await?;
+        self.0.queue.push(Job { work: Work::Writes(writes), weight, reply: None, room: Some(room) })
+    }
+
+    /// Queues writes like [`submit`](Self::submit), and waits until they and all that was queued before are durable.
+    ///
+    /// # Errors
+    ///
+    /// When the database refuses one of them, or nothing can be written any more. Then none of them is written.
+    ///
+    /// # Cancel safety
+    ///
+    /// Once it has queued them, they are written even when it is dropped.
+    pub async fn commit(&self, writes: Vec<Write>) -> Result<(), StorageError> {
+        let weight = weigh(&writes);
+        let room = self.room_for(weight).await?;
+        self.queue(Work::Writes(writes), weight, Some(room)).await
+    }
+
+    /// Queues writes at once, however much is queued, and gives back what [`commit`](Self::commit) would wait for. For
+    /// the one owner of the truth, which must not wait, and bounds by its own means how much it has under way.
+    pub fn enqueue(&self, writes: Vec<Write>) -> Committed {
+        let weight = weigh(&writes);
+        self.queue(Work::Writes(writes), weight, None)
+    }
+
+    /// Prepares the database for this master's start, and tells what it has to know.
+    ///
+    /// Builds that this master left open are closed as Buildbot closes them: results RETRY for the build and its open
+    /// steps, open logs complete with the lines they have, the requests free to be taken again. So are those of other
+    /// masters that have been silent for ten minutes. All of it is one transaction; doing it again changes nothing.
+    /// Builders, workers and schedulers that are new to the database get their rows; those that are not named lose their
+    /// tie to this master.
+    ///
+    /// # Errors
+    ///
+    /// When the database cannot be written or holds what no Buildbot writes.
+    pub async fn restore(&self, identities: Identities, at: Time) -> Result<Restored, StorageError> {
+        let ids = Arc::clone(&self.0.ids);
+        self.call(move |connection, master| restore::restore(connection, master, &ids, &identities, at)).await
+    }
+
+    /// Cleans up after other masters that have been silent for ten minutes, as [`restore`](Self::restore) does. Buildbot
+    /// does so every minute, with its own sign of life.
+    ///
+    /// # Errors
+    ///
+    /// When the database cannot be written.
+    pub async fn expire_masters(&self, at: Time) -> Result<Vec<Interrupted>, StorageError> {
+        self.call(move |connection, master| restore::expire_masters(connection, master, at)).await
+    }
+
+    /// Writes what is queued, and closes the database. Later uses of any clone fail.
+    pub async fn close(&self) {
+        self.0.queue.close();
+        self.0.readers.close();
+        let done = self.0.done.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(done) = done {
+            // It only ever ends by being dropped.
+            done.await.ok();
+        }
+    }
+
+    pub(crate) fn readers(&self) -> &Arc<Readers> {
+        &self.0.readers
+    }
+
+    async fn room_for(&self, weight: usize) -> Result<tokio::sync::OwnedSemaphorePermit, StorageError> {
+        let permits = u32::try_from(weight / 1024 + 1).unwrap_or(u32::MAX).min(self.0.capacity);
+        Arc::clone(&self.0.room).acquire_many_owned(permits).await.map_err(|_| StorageError::Closed)
+    }
+
+    fn queue(&self, work: Work, weight: usize, room: Option<tokio::sync::OwnedSemaphorePermit>) -> Committed {
+        let (reply, committed) = oneshot::channel();
+        // A refusal goes to `reply` as well.
+        self.0.queue.push(Job { work, weight, reply: Some(reply), room }).ok();
+        Committed(committed)
+    }
+
+    async fn call<T: Send + 'static>(
+        &self,
+        call: impl FnOnce(&rusqlite::Connection, MasterId) -> Result<T, ApplyError> + Send + 'static,
+    ) -> Result<T, StorageError> {
+        let (answer, result) = oneshot::channel();
+        let call: Call = Box::new(move |connection, master| {
+            answer.send(call(connection, master)?).ok();
+            Ok(())
+        });
+        self.queue(Work::Call(call), 0, None).await?;
+        result.await.map_err(|_| StorageError::Closed)
+    }
+}
+
+fn weigh(writes: &[Write]) -> usize {
+    writes.iter().map(Write::weight).sum()
+}
+
+/// Ready when the writes of [`Store::enqueue`] are durable, or will never be. It may be dropped: they are written all the
+/// same, and a refusal is then logged.
+#[derive(Debug)]
+pub struct Committed(oneshot::Receiver<Result<(), StorageError>>);
+
+impl Future for Committed {
+    type Output = Result<(), StorageError>;
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        Poll::Ready(ready!(Pin::new(&mut self.0).poll(context)).unwrap_or(Err(StorageError::Closed)))
+    }
+}

@@ -1,0 +1,336 @@
+//! The writer: one thread that owns the connection and commits in groups.
+//!
+//! While one commit waits for the disk, the next group gathers, so that the number of commits follows the speed of the
+//! disk and not the number of writes.
+
+use std::{
+    collections::VecDeque,
+    fs::File,
+    sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError},
+    thread,
+    time::{Duration, Instant},
+};
+
+use model::MasterId;
+use rusqlite::{Connection, ErrorCode};
+use tokio::sync::{OwnedSemaphorePermit, oneshot};
+
+use crate::{
+    apply,
+    error::{ApplyError, Cause, StorageError, is_the_writes_own},
+    write::Write,
+};
+
+/// How much goes into one transaction at most: a bound for how long others wait for it.
+const MAX_GROUP_BYTES: usize = 8 << 20;
+/// Writes that nobody waits for are committed at once when there are so many bytes of them.
+const ENOUGH_BYTES: usize = 1 << 20;
+/// Time between attempts on a full or locked database.
+const RETRY_AFTER: Duration = Duration::from_millis(200);
+
+pub(crate) type Reply = oneshot::Sender<Result<(), StorageError>>;
+pub(crate) type Call = Box<dyn FnOnce(&Connection, MasterId) -> Result<(), ApplyError> + Send>;
+
+/// What is to be done.
+pub(crate) enum Work {
+    /// Writes, all or none.
+    Writes(Vec<Write>),
+    /// Something larger, in a transaction of its own. Not tried again.
+    Call(Call),
+}
+
+/// Something to be done, and who wants to know.
+pub(crate) struct Job {
+    pub(crate) work: Work,
+    pub(crate) weight: usize,
+    /// `None` when nobody waits for it.
+    pub(crate) reply: Option<Reply>,
+    /// Its place in the queue, given back when it is done.
+    pub(crate) room: Option<OwnedSemaphorePermit>,
+}
+
+/// Jobs on their way to the writer.
+#[derive(Default)]
+pub(crate) struct Queue {
+    state: Mutex<State>,
+    wake: Condvar,
+}
+
+#[derive(Default)]
+struct State {
+    jobs: VecDeque<Job>,
+    weight: usize,
+    /// How many of the jobs somebody waits for.
+    awaited: usize,
+    /// No more jobs come.
+    closed: bool,
+    /// Why nothing can be written any more.
+    failed: Option<StorageError>,
+}
+
+impl Queue {
+    fn state(&self) -> MutexGuard<'_, State> {
+        // Every section below leaves the state whole.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Adds a job at the end; answers it at once when nothing can be written any more.
+    pub(crate) fn push(&self, job: Job) -> Result<(), StorageError> {
+        let mut state = self.state();
+        if let Some(error) = state.refusal() {
+            drop(state);
+            job.answer(Err(error.clone()));
+            return Err(error);
+        }
+        state.weight += job.weight;
+        state.awaited += usize::from(job.reply.is_some());
+        let first = state.jobs.is_empty();
+        let wakes = first || job.reply.is_some() || state.weight >= ENOUGH_BYTES;
+        state.jobs.push_back(job);
+        drop(state);
+        if wakes {
+            self.wake.notify_one();
+        }
+        Ok(())
+    }
+
+    /// Lets the writer end once it has done what is there.
+    pub(crate) fn close(&self) {
+        self.state().closed = true;
+        self.wake.notify_all();
+    }
+
+    /// Why nothing can be written any more, if so.
+    pub(crate) fn failure(&self) -> Option<StorageError> {
+        self.state().failed.clone()
+    }
+
+    /// Waits for jobs and takes a group of them; `None` when it is closed and empty.
+    fn next_group(&self, linger: Duration) -> Option<Vec<Job>> {
+        let mut state = self
+            .wake
+            .wait_while(self.state(), |state| state.jobs.is_empty() && !state.closed)
+            .unwrap_or_else(PoisonError::into_inner);
+        if state.jobs.is_empty() {
+            return None;
+        }
+        let may_wait = |state: &mut State| state.awaited == 0 && state.weight < ENOUGH_BYTES && !state.closed;
+        if may_wait(&mut state) {
+            let waited = self.wake.wait_timeout_while(state, linger, may_wait);
+            state = waited.unwrap_or_else(PoisonError::into_inner).0;
+        }
+        let mut group = Vec::with_capacity(state.jobs.len().min(1024));
+        let mut weight = 0;
+        while let Some(job) = state.jobs.front() {
+            let alone = matches!(job.work, Work::Call(_));
+            if !group.is_empty() && (alone || weight + job.weight > MAX_GROUP_BYTES) {
+                break;
+            }
+            weight += job.weight;
+            group.extend(state.jobs.pop_front());
+            if alone {
+                break;
+            }
+        }
+        state.weight -= weight;
+        state.awaited -= group.iter().filter(|job| job.reply.is_some()).count();
+        Some(group)
+    }
+
+    /// Answers all that wait, now and later, with `error`.
+    fn fail(&self, error: &StorageError) {
+        let mut state = self.state();
+        state.failed = Some(error.clone());
+        let jobs = std::mem::take(&mut state.jobs);
+        (state.weight, state.awaited) = (0, 0);
+        drop(state);
+        for job in jobs {
+            job.answer(Err(error.clone()));
+        }
+    }
+}
+
+impl State {
+    fn refusal(&self) -> Option<StorageError> {
+        self.failed.clone().or_else(|| self.closed.then_some(StorageError::Closed))
+    }
+}
+
+impl Job {
+    fn answer(self, result: Result<(), StorageError>) {
+        drop(self.room);
+        let result = match self.reply {
+            None => result,
+            Some(reply) => match reply.send(result) {
+                Ok(()) => return,
+                Err(unheard) => unheard,
+            },
+        };
+        if let Err(StorageError::Rejected { write, reason }) = result {
+            tracing::error!(%write, %reason, "the database refused a write that nobody waits for");
+        }
+    }
+}
+
+/// Starts the writer. It ends when `queue` is closed; `done` is dropped once the database is closed.
+pub(crate) fn start(
+    connection: Connection,
+    lock: File,
+    master: MasterId,
+    queue: Arc<Queue>,
+    (linger, patience): (Duration, Duration),
+    done: oneshot::Sender<()>,
+) -> std::io::Result<()> {
+    let writer = Writer { connection, master, queue, patience };
+    thread::Builder::new().name("storage-writer".to_owned()).spawn(move || {
+        writer.run(linger);
+        drop(lock);
+        drop(done);
+    })?;
+    Ok(())
+}
+
+struct Writer {
+    connection: Connection,
+    master: MasterId,
+    queue: Arc<Queue>,
+    patience: Duration,
+}
+
+impl Writer {
+    fn run(mut self, linger: Duration) {
+        while let Some(group) = self.queue.next_group(linger) {
+            if let Err(error) = self.write(group) {
+                tracing::error!(
+                    error = &error as &dyn std::error::Error,
+                    "the database cannot be written any more"
+                );
+                self.queue.fail(&error);
+            }
+        }
+    }
+
+    /// Writes a group and answers it. An error is the end of all writing.
+    fn write(&mut self, mut group: Vec<Job>) -> Result<(), StorageError> {
+        if let [Job { work: Work::Call(_), .. }] = &group[..] {
+            return group.pop().map_or(Ok(()), |job| self.call(job));
+        }
+        let started = Instant::now();
+        let mut told = false;
+        loop {
+            match self.transaction(&group) {
+                Ok(results) => {
+                    for (job, result) in group.into_iter().zip(results) {
+                        job.answer(result);
+                    }
+                    return Ok(());
+                }
+                Err(error)
+                    if may_pass(&error)
+                        && started.elapsed() < self.patience
+                        && !self.queue.state().closed =>
+                {
+                    if !told {
+                        tracing::error!(%error, "the database cannot be written; trying again");
+                        told = true;
+                    }
+                    thread::sleep(RETRY_AFTER);
+                }
+                Err(error) => {
+                    let error = StorageError::WriteFailed(Cause::new(error));
+                    for job in group {
+                        job.answer(Err(error.clone()));
+                    }
+                    return Err(error);
+                }
+            }
+        }
+    }
+
+    /// Writes a group in one transaction. What only one job did wrong is in its result; an error is everybody's, and
+    /// then nothing was written.
+    fn transaction(&mut self, group: &[Job]) -> Result<Vec<Result<(), StorageError>>, rusqlite::Error> {
+        // Almost always all is well, and then savepoints would only cost.
+        match self.attempt(group, false)? {
+            Some(results) => Ok(results),
+            None => Ok(self.attempt(group, true)?.unwrap_or_default()),
+        }
+    }
+
+    /// `None` when a job failed and there are no savepoints to go on from.
+    fn attempt(
+        &mut self,
+        group: &[Job],
+        savepoints: bool,
+    ) -> Result<Option<Vec<Result<(), StorageError>>>, rusqlite::Error> {
+        let transaction =
+            self.connection.transaction_with_behavior(rusqlite::TransactionBehavior::Immediate)?;
+        let mut results = Vec::with_capacity(group.len());
+        for job in group {
+            let Work::Writes(writes) = &job.work else { continue };
+            if savepoints {
+                transaction.execute_batch("SAVEPOINT job")?;
+            }
+            let result = apply_all(&transaction, self.master, writes);
+            results.push(match result {
+                Ok(()) => {
+                    if savepoints {
+                        transaction.execute_batch("RELEASE job")?;
+                    }
+                    Ok(())
+                }
+                Err((_, ApplyError::Sql(error))) if !is_the_writes_own(&error) => return Err(error),
+                Err(_) if !savepoints => return Ok(None),
+                Err((write, error)) => {
+                    transaction.execute_batch("ROLLBACK TO job; RELEASE job")?;
+                    Err(StorageError::Rejected { write: write.to_string(), reason: error.reason() })
+                }
+            });
+        }
+        transaction.commit()?;
+        Ok(Some(results))
+    }
+
+    fn call(&mut self, job: Job) -> Result<(), StorageError> {
+        let Job { work: Work::Call(call), reply, room, .. } = job else { return Ok(()) };
+        let master = self.master;
+        let result = self
+            .connection
+            .transaction_with_behavior(rusqlite::TransactionBehavior::Immediate)
+            .map_err(ApplyError::from)
+            .and_then(|transaction| {
+                call(&transaction, master)?;
+                Ok(transaction.commit()?)
+            });
+        let result = result.map_err(|error| match error {
+            ApplyError::Refused(reason) => {
+                StorageError::Rejected { write: "a larger change".to_owned(), reason }
+            }
+            ApplyError::Sql(error) => StorageError::WriteFailed(Cause::new(error)),
+        });
+        let fatal = match &result {
+            Err(error @ StorageError::WriteFailed(_)) => Err(error.clone()),
+            _ => Ok(()),
+        };
+        Job { work: Work::Writes(Vec::new()), weight: 0, reply, room }.answer(result);
+        fatal
+    }
+}
+
+fn apply_all<'a>(
+    connection: &Connection,
+    master: MasterId,
+    writes: &'a [Write],
+) -> Result<(), (&'a Write, ApplyError)> {
+    writes
+        .iter()
+        .try_for_each(|write| apply::apply(connection, master, write).map_err(|error| (write, error)))
+}
+
+/// Whether the same may succeed a little later. An I/O error may not: what the disk then has is unknown.
+fn may_pass(error: &rusqlite::Error) -> bool {
+    matches!(
+        error.sqlite_error_code(),
+        Some(ErrorCode::DiskFull | ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked)
+    )
+}
