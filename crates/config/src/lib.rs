@@ -2,10 +2,21 @@
 //!
 //! It runs nothing: it reads text and says what it means, or everything that is wrong with it at once.
 
+mod diagnostic;
+mod file;
 mod model;
+mod nearest;
+mod reference;
 mod renderable;
+mod schema;
+mod steps;
+mod table;
+mod value;
 
+pub use diagnostic::{ConfigErrors, Diagnostic, Diagnostics, Related, Severity};
+pub use file::{Loaded, load, parse};
 pub use model::{
     Args, Builder, Codebase, Config, Database, Endpoint, ForceScheduler, LogCompression, Master, Renderable,
     Scheduler, SchedulerKind, Secrets, Step, Worker,
 };
+pub use reference::reference;

@@ -31,15 +31,15 @@ pub enum Renderable {
     /// Text, perhaps with properties in it.
     Text(Template),
     /// Several values.
-    List(Vec<Renderable>),
+    List(Vec<Self>),
     /// Values by name, in the order given.
-    Dict(Vec<(String, Renderable)>),
+    Dict(Vec<(String, Self)>),
     /// The value of a property with its own type: `{ property = "NAME", default = … }`.
     Property {
         /// Name of the property.
         name: String,
         /// Taken when the property is not set.
-        default: Box<Renderable>,
+        default: Box<Self>,
         /// Whether the default is also taken when the property is set to something false (Buildbot's
         /// `defaultWhenFalse`).
         default_when_false: bool,

@@ -1,0 +1,180 @@
+//! `[master]`.
+
+use std::path::{Path, PathBuf};
+
+use toml::{
+    Spanned,
+    de::{DeTable, DeValue},
+};
+
+use super::{endpoint, secret};
+use crate::{
+    model::{Database, Endpoint, LogCompression, Master},
+    schema::{Fallback, Key, Kind},
+    table::{Keys, Table},
+    value::{Reading, Value},
+};
+
+/// The longest path of a Unix socket, one byte below what Linux holds.
+pub(super) const MAX_SOCKET_PATH: usize = 107;
+
+const PASSWORD: [&str; 3] = ["change-password", "change-password-file", "change-password-env"];
+
+pub(super) const KEYS: Keys = Keys {
+    what: "`[master]`",
+    groups: &[&[
+        Key::new("title", Kind::Text, "the name of the installation, for users")
+            .default(Fallback::Text("Ganger")),
+        Key::new("url", Kind::Text, "where users reach the web interface")
+            .default(Fallback::Text("http://localhost:8010/")),
+        Key::new("database", Kind::Text, "where state is kept: a path, or Buildbot's `sqlite:///path`")
+            .default(Fallback::Text("state.sqlite")),
+        Key::new(
+            "listen",
+            Kind::Special(&endpoint::ENDPOINTS),
+            "where workers and clients connect, see below",
+        )
+        .default(Fallback::Texts(&["tcp:9989"])),
+        Key::new("control-socket", Kind::Text, "the socket for the command line")
+            .default(Fallback::Text("ganger.sock")),
+        Key::new(
+            "log-compression",
+            Kind::Choice(&["none", "gz", "lz4", "zstd"]),
+            "how logs are kept; Buildbot can read each",
+        )
+        .default(Fallback::Text("zstd")),
+        Key::new(
+            "secrets-directory",
+            Kind::Text,
+            "a directory with one file for each secret, named as the secret",
+        ),
+        Key::new("change-user", Kind::Text, "the user that `buildbot sendchange` logs in as")
+            .default(Fallback::Text("change")),
+        Key::new(PASSWORD[0], Kind::Text, "its password; without one, no changes are taken"),
+        Key::new(PASSWORD[1], Kind::Text, "a file with that password"),
+        Key::new(PASSWORD[2], Kind::Text, "an environment variable with that password"),
+    ]],
+    hints: &[
+        ("buildbotURL", "it is called `url`"),
+        ("db_url", "it is called `database`"),
+        ("db", "it is called `database`"),
+        ("logCompressionMethod", "it is called `log-compression`"),
+        ("protocols", "it is called `listen`"),
+    ],
+};
+
+/// The master, and where secrets are.
+pub(super) fn read<'a>(
+    reading: &'a Reading<'a>,
+    value: Option<Value<'a>>,
+) -> (Option<Master>, Option<PathBuf>) {
+    let nothing = Spanned::new(0..0, DeValue::Table(DeTable::new()));
+    match value {
+        Some(value) => table(reading, value),
+        None => {
+            // Left out, it is all defaults; they take no part in what is reported.
+            let quiet = Reading {
+                sink: crate::diagnostic::Sink::new("", ""),
+                base_dir: reading.base_dir,
+                secrets: Default::default(),
+                readable_by_others: false,
+            };
+            table(&quiet, Value::new(&quiet, &nothing, false))
+        }
+    }
+}
+
+fn table(reading: &Reading<'_>, value: Value<'_>) -> (Option<Master>, Option<PathBuf>) {
+    let Some(table) = Table::of(value, KEYS) else { return (None, None) };
+    let text = |name, default: &str| {
+        table.text(name).map_or_else(|| default.to_owned(), |(text, _)| text.to_owned())
+    };
+    let base_dir = reading.base_dir;
+    let master = Master {
+        title: text("title", "Ganger"),
+        url: url(&table),
+        database: database(&table, base_dir),
+        listen: match table.value("listen") {
+            Some(listen) => endpoint::read_all(listen),
+            None => vec![Endpoint::Tcp { host: endpoint::ANY.into(), port: 9989 }],
+        },
+        control_socket: socket(&table, base_dir),
+        log_compression: compression(&table),
+        changes: match secret::password(&table, PASSWORD) {
+            (Some(password), _) => Some((text("change-user", "change"), password)),
+            (None, given) => {
+                if let Some(user) = table.value("change-user").filter(|_| !given) {
+                    user.error("`change-user` has no password").help(format!("set `{}`", PASSWORD[1]));
+                }
+                None
+            }
+        },
+    };
+    let secrets = table.text("secrets-directory").map(|(path, span)| {
+        let path = base_dir.join(path);
+        if !path.is_dir() {
+            reading.sink.error(span, format!("{} is no directory", path.display()));
+        }
+        path
+    });
+    (Some(master), secrets)
+}
+
+fn url(table: &Table<'_>) -> String {
+    let Some((url, span)) = table.text("url") else { return "http://localhost:8010/".into() };
+    let host = url.strip_prefix("http://").or_else(|| url.strip_prefix("https://"));
+    if host.is_none_or(|host| host.is_empty() || host.starts_with('/') || host.contains(char::is_whitespace))
+    {
+        table
+            .reading()
+            .sink
+            .error(span, format!("{url:?} is no web address"))
+            .help("such as \"https://ci.example.org/\"");
+    }
+    if url.ends_with('/') { url.to_owned() } else { format!("{url}/") }
+}
+
+fn database(table: &Table<'_>, base_dir: &Path) -> Database {
+    let path = match table.text("database") {
+        Some((database, span)) => match database.split_once("://") {
+            None => database,
+            // As Buildbot has it: after the third slash stands the path, which may start with a fourth.
+            Some(("sqlite", path)) if path.len() > 1 && path.starts_with('/') => &path[1..],
+            Some((scheme, _)) => {
+                table
+                    .reading()
+                    .sink
+                    .error(span, format!("there is no database {scheme:?} of this form"))
+                    .help("a path, \"sqlite:///relative/path\" or \"sqlite:////absolute/path\"");
+                database
+            }
+        },
+        None => "state.sqlite",
+    };
+    Database::Sqlite(base_dir.join(path))
+}
+
+fn socket(table: &Table<'_>, base_dir: &Path) -> PathBuf {
+    let Some((path, span)) = table.text("control-socket") else { return base_dir.join("ganger.sock") };
+    let path = base_dir.join(path);
+    if path.as_os_str().len() > MAX_SOCKET_PATH {
+        table.reading().sink.error(
+            span,
+            format!("the path of a socket has at most {MAX_SOCKET_PATH} bytes: {}", path.display()),
+        );
+    }
+    path
+}
+
+fn compression(table: &Table<'_>) -> LogCompression {
+    let read = table.value("log-compression").and_then(|value| {
+        value.read(Kind::Choice(&["none", "gz", "lz4", "zstd"]))?;
+        value.get().as_str()
+    });
+    match read {
+        Some("none") => LogCompression::None,
+        Some("gz") => LogCompression::Gz,
+        Some("lz4") => LogCompression::Lz4,
+        _ => LogCompression::Zstd,
+    }
+}

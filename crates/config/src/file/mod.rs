@@ -1,0 +1,233 @@
+//! The front end that fills the model from `ganger.toml`.
+//!
+//! It walks the spanned document by hand: a reader that derives from types stops at the first mistake, this one finds
+//! all of them.
+
+mod builder;
+mod endpoint;
+mod master;
+mod scheduler;
+mod secret;
+#[cfg(test)]
+mod tests;
+mod worker;
+
+use std::{
+    cell::RefCell,
+    collections::{BTreeMap, HashMap},
+    io::Read as _,
+    path::{Path, absolute},
+    sync::Arc,
+};
+
+use toml::{
+    Spanned,
+    de::{DeTable, DeValue},
+};
+
+use crate::{
+    diagnostic::{ConfigErrors, Diagnostics, Sink, Span},
+    model::Config,
+    nearest::nearest,
+    schema::{Key, Kind},
+    table::{Keys, Table},
+    value::{Reading, Value},
+};
+
+/// The largest file that is read.
+const MAX_SIZE: u64 = 64 << 20;
+
+/// A configuration that can be used.
+#[derive(Clone, Debug)]
+pub struct Loaded {
+    /// What it says.
+    pub config: Config,
+    /// What probably is not meant so.
+    pub warnings: Diagnostics,
+}
+
+const KEYS: Keys = Keys {
+    what: "the configuration",
+    groups: &[&[
+        Key::new("master", Kind::Tables("[master]"), "the master itself"),
+        Key::new("worker", Kind::Tables("[[worker]]"), "workers that connect by themselves"),
+        Key::new("builder", Kind::Tables("[[builder]]"), "what is built, and where"),
+        Key::new("scheduler", Kind::Tables("[[scheduler]]"), "when something is built"),
+    ]],
+    hints: &[
+        ("workers", "each worker is a `[[worker]]`"),
+        ("builders", "each builder is a `[[builder]]`"),
+        ("schedulers", "each scheduler is a `[[scheduler]]`"),
+        ("title", "it belongs into `[master]`"),
+        ("buildbotURL", "it is `url` in `[master]`"),
+        ("protocols", "it is `listen` in `[master]`"),
+        ("db", "it is `database` in `[master]`"),
+    ],
+};
+
+/// All tables with a heading and a word on each, for the reference.
+pub(crate) const TABLES: &[(&str, &str, Keys)] = &[
+    ("`[master]`", "", master::KEYS),
+    (
+        "Endpoints",
+        "An entry of `listen` is `\"tcp:PORT\"`, `\"tcp:HOST:PORT\"`, `\"tls:PORT:cert=FILE:key=FILE\"`, \
+         `\"tls:HOST:PORT:cert=FILE:key=FILE\"`, `\"unix:FILE\"`, or a table. An IPv6 address stands in brackets.",
+        endpoint::TABLE,
+    ),
+    ("`[[worker]]`", "One of `password`, `password-file` and `password-env` is required.", worker::KEYS),
+    ("`[[builder]]`", "", builder::KEYS),
+    ("`[[scheduler]]` of type `AnyBranchScheduler`", "Builds changes on any branch.", scheduler::ANY_BRANCH),
+    (
+        "`[[scheduler]]` of type `SingleBranchScheduler`",
+        "Builds changes on one branch.",
+        scheduler::SINGLE_BRANCH,
+    ),
+    ("`[[scheduler]]` of type `ForceScheduler`", "Builds when somebody asks.", scheduler::FORCE),
+    ("A codebase of a scheduler", "", scheduler::CODEBASE),
+];
+
+/// Reads a configuration file. Relative paths in it start at its directory.
+///
+/// # Errors
+///
+/// When it cannot be read, or has errors: all of them.
+pub fn load(path: &Path) -> Result<Loaded, ConfigErrors> {
+    let name = path.display().to_string();
+    let unreadable =
+        |error: std::io::Error| ConfigErrors::of_file(&name, format!("cannot read {name}: {error}"));
+    let file = std::fs::File::open(path).map_err(unreadable)?;
+    let readable_by_others = secret::is_readable_by_others(&file);
+    let mut bytes = Vec::new();
+    file.take(MAX_SIZE + 1).read_to_end(&mut bytes).map_err(unreadable)?;
+    if bytes.len() as u64 > MAX_SIZE {
+        return Err(ConfigErrors::of_file(&name, format!("{name} is larger than {} MiB", MAX_SIZE >> 20)));
+    }
+    let text = String::from_utf8(bytes).map_err(|error| {
+        let line =
+            error.as_bytes().iter().take(error.utf8_error().valid_up_to()).filter(|b| **b == b'\n').count();
+        ConfigErrors::of_file(&name, format!("{name} is not UTF-8, first in line {}", line + 1))
+    })?;
+    let absolute = absolute(path).map_err(unreadable)?;
+    let base_dir = absolute.parent().unwrap_or_else(|| Path::new("/"));
+    read(&text, &name, base_dir, readable_by_others)
+}
+
+/// Reads a configuration from `text`; `file` is what messages call it, and relative paths start at `base_dir`, which is
+/// absolute.
+///
+/// # Errors
+///
+/// When it has errors: all of them.
+pub fn parse(text: &str, file: &str, base_dir: &Path) -> Result<Loaded, ConfigErrors> {
+    read(text, file, base_dir, false)
+}
+
+fn read(text: &str, file: &str, base_dir: &Path, readable_by_others: bool) -> Result<Loaded, ConfigErrors> {
+    let reading =
+        Reading { sink: Sink::new(file, text), base_dir, secrets: RefCell::default(), readable_by_others };
+    let (document, errors) = DeTable::parse_recoverable(text);
+    let mut config = None;
+    if errors.is_empty() {
+        let span = document.span();
+        let root = Spanned::new(span, DeValue::Table(document.into_inner()));
+        config = whole(&reading, &root);
+    }
+    for error in errors {
+        let span = error.span().unwrap_or(0..0);
+        let start = text.floor_char_boundary(span.start.min(text.len()));
+        let end = text.floor_char_boundary(span.end.min(text.len())).max(start);
+        reading.sink.error(start..end, format!("not TOML: {}", error.message().replace('\n', ", ")));
+    }
+    let (errors, warnings) = reading.sink.finish();
+    match config {
+        Some(config) if errors.is_empty() => Ok(Loaded { config, warnings }),
+        _ => Err(ConfigErrors { errors, warnings }),
+    }
+}
+
+fn whole<'a>(reading: &'a Reading<'a>, root: &'a Spanned<DeValue<'a>>) -> Option<Config> {
+    let table = Table::of(Value::new(reading, root, false), KEYS)?;
+    let (master, secrets_directory) = master::read(reading, table.value("master"));
+
+    let mut workers = Vec::new();
+    let mut names = Names::new("worker");
+    for value in table.tables("worker") {
+        workers.extend(worker::read(value, &mut names).map(Arc::new));
+    }
+
+    let mut builders = Vec::new();
+    let mut builder_names = Names::new("builder");
+    let mut directories = builder::Directories::default();
+    for value in table.tables("builder") {
+        builders.extend(builder::read(value, &names, &mut builder_names, &mut directories));
+    }
+
+    let mut schedulers = Vec::new();
+    let mut scheduler_names = Names::new("scheduler");
+    for value in table.tables("scheduler") {
+        schedulers.extend(scheduler::read(value, &builder_names, &mut scheduler_names).map(Arc::new));
+    }
+
+    let secrets = Arc::new(secret::read_all(reading, secrets_directory.as_deref()));
+    for builder in &mut builders {
+        builder.secrets = Arc::clone(&secrets);
+    }
+    Some(Config {
+        base_dir: reading.base_dir.to_owned(),
+        master: master?,
+        workers,
+        builders: builders.into_iter().map(Arc::new).collect(),
+        schedulers,
+    })
+}
+
+/// Names that are given once and used elsewhere.
+struct Names<'a> {
+    what: &'static str,
+    places: HashMap<&'a str, Span>,
+}
+
+impl<'a> Names<'a> {
+    fn new(what: &'static str) -> Self {
+        Self { what, places: HashMap::new() }
+    }
+
+    /// Takes a name; reports it where it is taken already.
+    fn add(&mut self, reading: &Reading<'_>, name: &'a str, span: Span) {
+        if let Some(first) = self.places.get(name) {
+            reading
+                .sink
+                .error(span, format!("there are two {}s of the name {name:?}", self.what))
+                .related(first.clone(), "the first one");
+        } else {
+            self.places.insert(name, span);
+        }
+    }
+
+    /// Reports names that nothing has, names given twice, and a list without names.
+    fn check(&self, table: &Table<'_>, key: &str, used: &[(&str, Span)]) {
+        let reading = table.reading();
+        let mut seen: BTreeMap<&str, &Span> = BTreeMap::new();
+        for (name, span) in used {
+            if let Some(first) = seen.insert(name, span) {
+                reading
+                    .sink
+                    .error(span.clone(), format!("{name:?} is named twice"))
+                    .related(first.clone(), "first here");
+            } else if !self.places.contains_key(name) {
+                let help = match nearest(name, self.places.keys().copied()) {
+                    Some(meant) => format!("did you mean {meant:?}?"),
+                    None if self.places.is_empty() => format!("there is no `[[{}]]` at all", self.what),
+                    None => format!("`name` of a `[[{}]]` is meant", self.what),
+                };
+                reading.sink.error(span.clone(), format!("there is no {} {name:?}", self.what)).help(help);
+            }
+        }
+        if used.is_empty()
+            && let Some(value) = table.value(key)
+            && value.get().as_array().is_some_and(|array| array.is_empty())
+        {
+            value.error(format!("`{key}` is empty: at least one {} is needed", self.what));
+        }
+    }
+}
