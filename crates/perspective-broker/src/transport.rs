@@ -67,6 +67,7 @@ pub struct Transport<S> {
     input: BytesMut,
     ended: bool,
     unflushed: bool,
+    congested: bool,
     deadline: Option<Pin<Box<Sleep>>>,
     refusals: u64,
 }
@@ -80,6 +81,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Transport<S> {
             input: BytesMut::new(),
             ended: false,
             unflushed: false,
+            congested: false,
             deadline: None,
             refusals: 0,
         }
@@ -97,7 +99,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Transport<S> {
 
     /// Whether more waits for the peer than [`Limits::high_water`](crate::Limits::high_water).
     ///
-    /// The owner should then stop producing, but go on calling [`next`](Self::next).
+    /// The owner should then stop producing, but go on calling [`next`](Self::next): [`Event::Relieved`] tells when
+    /// it may produce again.
     pub fn is_congested(&self) -> bool {
         self.broker.is_congested()
     }
@@ -116,12 +119,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Transport<S> {
         poll_fn(|cx| self.poll_next(cx)).await
     }
 
-    /// Writes what is to be written, and reads nothing: for an owner that has no room for what the peer says, and that goes
-    /// back to [`next`](Self::next) as soon as it has.
+    /// Writes what is to be written, and reads nothing: for an owner that has no room for what the peer says, and that
+    /// goes back to [`next`](Self::next) as soon as it has.
     ///
     /// # Errors
     ///
-    /// When the stream fails.
+    /// When the stream fails. What the peer did wrong is for [`next`](Self::next) to say, after the events before it.
     ///
     /// # Cancel safety
     ///
@@ -153,9 +156,14 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Transport<S> {
 
     fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<Event>, TransportError>> {
         loop {
+            self.congested |= self.broker.is_congested();
             let written = self.poll_write(cx);
             if let Some(event) = self.broker.poll_event() {
                 return Poll::Ready(Ok(Some(event)));
+            }
+            if self.congested && !self.broker.is_congested() {
+                self.congested = false;
+                return Poll::Ready(Ok(Some(Event::Relieved)));
             }
             if let Some(error) = self.broker.error() {
                 return Poll::Ready(Err(error.clone().into()));

@@ -75,4 +75,7 @@ pub enum Event {
         /// The object.
         local: LocalId,
     },
+    /// The peer has read so much that the connection is no longer congested, and the owner may go on producing. Only a
+    /// driver reports this.
+    Relieved,
 }

@@ -36,11 +36,13 @@ async fn two_peers_that_both_write_do_not_wait_for_each_other() {
         for _ in 0..20 {
             peers::send(transport, 500_000);
         }
-        for _ in 0..20 {
-            assert!(matches!(transport.next().await.unwrap(), Some(Event::Call { .. })));
+        let mut heard = 0;
+        while heard < 20 || transport.broker().buffered() > 0 {
+            match transport.next().await.unwrap() {
+                Some(Event::Call { .. }) => heard += 1,
+                other => assert!(matches!(other, Some(Event::Relieved)), "{other:?}"),
+            }
         }
-        // What the other one has not read yet goes out while it is read.
-        timeout(Duration::from_secs(1), transport.next()).await.unwrap_err();
     };
     timeout(LONG, async { tokio::join!(talk(&mut server), talk(&mut client)) }).await.unwrap();
 }
@@ -203,7 +205,7 @@ async fn a_congested_owner_goes_on_when_the_peer_reads() {
         let mut left = 200;
         while left > 0 {
             tokio::select! {
-                event = server.next() => panic!("{event:?}"),
+                event = server.next() => assert!(matches!(event.unwrap(), Some(Event::Relieved))),
                 () = std::future::ready(()), if !server.is_congested() => {
                     peers::send(&mut server, 5000);
                     left -= 1;
