@@ -10,8 +10,8 @@ use testkit::venv::Venv;
 use testkit::worker::WorkerKind;
 use worker_protocol::{
     Command, CommandUnsupported, CommandVersion, Compression, CopyDirectory, DownloadFile, EnvValue, Event,
-    Glob, ListDirectory, LogFile, MakeDirectory, Program, RemoveDirectory, RemoveFile, Shell, StartError,
-    StatFile, UploadDirectory, UploadFile, Word,
+    Glob, ListDirectory, LogFile, MakeDirectory, Mode, Patch, Program, RemoveDirectory, RemoveFile,
+    Repository, Shell, Source, StartError, StatFile, UploadDirectory, UploadFile, Word,
 };
 
 use crate::master::Attached;
@@ -160,16 +160,20 @@ async fn programs() {
         assert_eq!(done.stdout.trim_end(), "terminal");
         assert_eq!(on.run(&shell("test -t 1 && echo terminal || echo pipe")).await.stdout, "pipe\n");
 
-        // Files are looked at every two seconds; a followed one is read from where it ends when first seen to change.
-        let mut with_logs =
-            sh("echo logged-ü > l.txt; echo old > m.txt; sleep 3; echo more >> m.txt; echo done");
-        with_logs.logfiles = vec![
-            LogFile { name: "l".into(), path: "l.txt".into(), follow: false },
-            LogFile { name: "m".into(), path: "m.txt".into(), follow: true },
-        ];
+        // A followed file is read from where it ends when it is first seen to change; when that is, nobody knows.
+        assert_eq!(on.run(&shell("echo old > m.txt")).await.rc, Some(0));
+        let mut with_logs = sh("echo logged-ü > l.txt; echo more >> m.txt; echo done");
+        let log = |name: &'static str, path: &'static str, follow| LogFile {
+            name: name.into(),
+            path: path.into(),
+            follow,
+        };
+        with_logs.logfiles =
+            vec![log("l", "l.txt", false), log("whole", "m.txt", false), log("end", "m.txt", true)];
         let done = on.run(&Command::Shell(Box::new(with_logs))).await;
         assert_eq!((&*done.stdout, done.rc), ("done\n", Some(0)));
-        assert_eq!((&*done.logs["l"], &*done.logs["m"]), ("logged-ü\n", "more\n"));
+        assert_eq!((&*done.logs["l"], &*done.logs["whole"]), ("logged-ü\n", "old\nmore\n"));
+        assert!(!done.logs.get("end").is_some_and(|text| text.contains("old")), "{:?}", done.logs);
     })
     .await;
 }
@@ -358,6 +362,53 @@ async fn downloads() {
         let cut = DownloadFile { max_size: Some(10), ..DownloadFile::new("build", "cut") };
         let done = on.run_with(&Command::DownloadFile(cut), Bytes::from_static(&[7; 100])).await;
         assert_eq!(done.rc, Some(1));
+    })
+    .await;
+}
+
+/// Only buildslave 0.8 checks out source by itself.
+#[tokio::test]
+async fn checkouts() {
+    with_every_worker(async |kind, venv| {
+        let mut on = Attached::with_builders(kind, &venv, &["b1"]).await;
+        let script = "git init -q ../repo && cd ../repo && echo one > f && git add f && \
+                      git -c user.name=t -c user.email=t@example.org commit -q -m ü && git rev-parse HEAD";
+        let done = on.run(&shell(script)).await;
+        assert_eq!(done.rc, Some(0), "{}", done.stderr);
+        let revision = done.stdout.trim().to_owned();
+        let repository = Repository::Git {
+            repourl: on.worker.basedir().join("dir-b1/repo").to_str().unwrap().into(),
+            branch: None,
+            submodules: false,
+            ignore_ignores: true,
+            reference: None,
+            gerrit_branch: None,
+            progress: false,
+            shallow: false,
+        };
+        let git = Command::Source(Box::new(Source {
+            revision: Some(revision.clone().into()),
+            patch: Some(Patch {
+                level: 1,
+                diff: Bytes::from_static(b"--- a/f\n+++ b/f\n@@ -1 +1 @@\n-one\n+tw\xc3\xb6\n"),
+                root: None,
+            }),
+            mode: Mode::Clobber,
+            ..Source::new("source", repository)
+        }));
+        match on.try_run(&git).await {
+            Ok(done) => {
+                assert!(kind.is_slave());
+                assert_eq!(done.rc, Some(0), "{done:?}");
+                assert_eq!(done.revision, Some(revision));
+                let file = std::fs::read_to_string(on.worker.basedir().join("dir-b1/source/f")).unwrap();
+                assert_eq!(file, "twö\n");
+            }
+            Err(refused) => {
+                assert!(!kind.is_slave());
+                assert!(matches!(refused, CommandUnsupported::Missing { command: "git", .. }));
+            }
+        }
     })
     .await;
 }

@@ -40,6 +40,7 @@ pub(crate) struct Outcome {
     pub(crate) files: Option<Vec<String>>,
     pub(crate) stat: Option<FileStat>,
     pub(crate) reason: Option<String>,
+    pub(crate) revision: Option<String>,
     pub(crate) failure: Option<String>,
     pub(crate) written: Vec<u8>,
     pub(crate) closed: bool,
@@ -231,6 +232,7 @@ impl Outcome {
             Update::Elapsed(seconds) => self.elapsed = Some(seconds),
             Update::Files(files) => self.files = Some(files),
             Update::Stat(stat) => self.stat = Some(stat),
+            Update::GotRevision(revision) => self.revision = revision,
             Update::FailureReason(reason) => self.reason = Some(reason),
             other => panic!("{other:?}"),
         }
