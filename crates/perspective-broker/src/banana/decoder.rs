@@ -7,8 +7,9 @@ use num_bigint::{BigInt, BigUint, Sign};
 
 /// Strings from this length on are slices of the read buffer; shorter ones are copied.
 ///
-/// A slice keeps the whole buffer alive. With reads of 64 KiB no string pins more than sixteen times its own size,
-/// and what a program keeps for long (names, settings) is short and therefore pins nothing.
+/// A slice keeps the whole buffer alive. What a program keeps for long (names, settings) is short and therefore pins
+/// nothing. A longer string pins a buffer of 64 KiB, sixteen times its size at most, or the buffer that had grown for
+/// the string before it, which is never larger than [`Limits::string`] and one read.
 const SHARE_FROM: usize = 4096;
 
 /// Room that an open list gets before its elements arrive, however many were announced.

@@ -382,8 +382,10 @@ impl Broker {
     ///
     /// When the login is decided already, or the peer does not read.
     pub fn fail_login(&mut self, login: LoginId, failure: Failure) -> Result<(), SendError> {
-        self.refusals += 1;
-        self.decide(login, |broker| broker.fail(login.0, failure))
+        self.decide(login, |broker| {
+            broker.refusals += 1;
+            broker.fail(login.0, failure)
+        })
     }
 
     /// Uses this as the next challenge instead of a random one, so that a recorded conversation can be played again.

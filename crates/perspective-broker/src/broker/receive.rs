@@ -389,10 +389,9 @@ impl Broker {
         }
         let value = match value {
             Ok(value) if locals.iter().all(|id| self.exports.is_held(*id)) => {
-                // What a failure carries beside its texts is not kept.
-                let kept = value.remotes();
-                if kept.len() < remotes.len() {
-                    self.give_back_ids(without(remotes, kept))?;
+                if !remotes.is_empty() {
+                    // What a failure carries beside its texts is not kept.
+                    self.give_back_ids(without(remotes, value.remotes()))?;
                 }
                 return Ok(Ok(value));
             }
