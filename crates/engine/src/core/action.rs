@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use model::{
-    BuildId, BuildNumber, BuildRequestId, BuilderId, BuildsetId, Change, ChangeId, Properties, Results, SourceStamp,
-    Time, WorkerId,
+    BuildId, BuildNumber, BuildRequestId, BuilderId, BuildsetId, Change, ChangeId, Properties, Results,
+    SourceStamp, Time, WorkerId,
 };
 use storage::Write;
 
@@ -88,7 +88,7 @@ pub enum Action {
         /// The answer.
         answer: Answer,
     },
-    /// After `Event::Drain`: no build runs any more.
+    /// After `Event::Drain` or `Event::Stop`: no build runs any more.
     Drained,
 }
 
@@ -125,9 +125,9 @@ pub struct BuildOrder {
     /// What to build, one for each codebase.
     pub sourcestamps: Vec<SourceStamp>,
     /// The changes that it builds, oldest first.
-    pub changes: Vec<Change>,
-    /// All properties known before it starts, merged in Buildbot's order. Those of the worker's directories
-    /// (`basedir`, `builddir`) and `owners` are among them as far as they are known.
+    pub changes: Vec<Arc<Change>>,
+    /// All properties known before it starts, merged in Buildbot's order; their rows are written with the build's. Those
+    /// that need the worker's directories (`basedir`, `builddir`) are the executor's to add.
     pub properties: Properties,
     /// Why it is built, for people.
     pub reason: String,
@@ -208,7 +208,4 @@ pub enum Refusal {
     /// No worker has this name.
     #[error("no worker is called {0:?}")]
     NoSuchWorker(String),
-    /// The new configuration cannot be taken over while the master runs.
-    #[error("this needs a restart: {0}")]
-    NeedsRestart(String),
 }

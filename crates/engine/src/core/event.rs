@@ -112,7 +112,7 @@ pub enum Event {
         /// Hears `Answer::Done`.
         reply: ReplyId,
     },
-    /// A paused worker may build again. It also takes back a graceful shutdown that is waiting for builds.
+    /// A paused worker may build again, and so may one that was left alone for a while after a failure of the machinery.
     UnpauseWorker {
         /// Its name.
         worker: String,
@@ -123,6 +123,8 @@ pub enum Event {
     Reconfigure {
         /// The configuration.
         config: Arc<Config>,
+        /// What the tables know of its names.
+        known: Box<super::Known>,
         /// Hears `Answer::Reconfigured`.
         reply: ReplyId,
     },
@@ -131,6 +133,8 @@ pub enum Event {
         /// Hears `Answer::Done` at once.
         reply: ReplyId,
     },
+    /// The master stops: start no more builds, end those that run with RETRY; `Action::Drained` when none runs.
+    Stop,
 }
 
 /// What somebody asks a force scheduler for.

@@ -2,9 +2,246 @@
 //!
 //! No I/O, no clock, no tasks, no randomness, no order of a hash map: the same events at the same times give the same
 //! batches.
+//!
+//! What an event costs does not grow with the number of builders, workers, requests or builds there are (but for the
+//! logarithm of a tree look-up). Builders with the same set of workers share a *group*; a group has its builders that
+//! wait ordered by their first request, and its workers that have room ordered by load. Nothing that could start is ever
+//! left over by an event, so an event only looks at the pairs that it makes possible itself: those of the one worker
+//! that got room, or of the one builder that got a request.
 
 mod action;
+mod builders;
+mod builds;
+mod dispatch;
 mod event;
+mod ids;
+mod properties;
+mod reconfigure;
+mod requests;
+mod schedulers;
+mod status;
+mod why;
+mod workers;
+
+#[cfg(test)]
+mod tests;
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    mem,
+    sync::Arc,
+};
+
+use config::Config;
+use model::{BuildId, BuildRequestId, BuilderId, BuildsetId, Change, SchedulerId, Time, WorkerId};
+use storage::{Restored, Write};
 
 pub use action::{Action, Answer, Batch, BuildControl, BuildOrder, BuilderDir, Outcome, Refusal};
 pub use event::{Event, Force, ReplyId, SessionId};
+pub use ids::NewIds;
+pub use reconfigure::Known;
+pub use status::{
+    BuildStatus, BuilderStatus, LinkStatus, PendingStatus, SchedulerStatus, Status, WorkerStatus,
+};
+pub use why::{Reason, ReasonCode};
+
+use self::{
+    builders::{Builder, Group, GroupId},
+    builds::Running,
+    requests::{Buildset, Request},
+    schedulers::{ChangeIndex, Scheduler, TimerKey},
+    workers::Worker,
+};
+use crate::Notice;
+
+/// All that is known about what is to be built, by whom and where. See the module.
+#[derive(Debug)]
+pub struct Core {
+    ids: Box<dyn NewIds>,
+    config: Arc<Config>,
+    builders: BTreeMap<BuilderId, Builder>,
+    builder_ids: BTreeMap<String, BuilderId>,
+    groups: BTreeMap<GroupId, Group>,
+    workers: BTreeMap<WorkerId, Worker>,
+    worker_ids: BTreeMap<String, WorkerId>,
+    /// Who is behind each connection: the one that counts, and one that wants to take its place.
+    sessions: BTreeMap<SessionId, WorkerId>,
+    schedulers: BTreeMap<SchedulerId, Scheduler>,
+    scheduler_ids: BTreeMap<String, SchedulerId>,
+    listeners: ChangeIndex,
+    /// Requests that wait or are being built.
+    requests: BTreeMap<BuildRequestId, Request>,
+    /// Buildsets with such requests.
+    buildsets: BTreeMap<BuildsetId, Buildset>,
+    builds: BTreeMap<BuildId, Running>,
+    deadlines: BTreeSet<(Time, Deadline)>,
+    drain: Drain,
+    /// Counts starts of builds, so that of two workers with the same load the one that rested longer is taken.
+    turn: u64,
+    /// What the event at hand leads to.
+    out: Batch,
+    looked_at: u64,
+}
+
+/// What is due at a time.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Deadline {
+    /// A worker that failed may try again.
+    Quarantine(WorkerId),
+    /// The tree was quiet for long enough.
+    Stable(SchedulerId, TimerKey),
+}
+
+/// Whether builds are started.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Drain {
+    /// As they come.
+    Off,
+    /// No more; some still run.
+    Draining,
+    /// No more, and none runs.
+    Drained,
+}
+
+impl Core {
+    /// Takes up work where the tables left it. The batch brings the tables in line with the configuration; nothing is
+    /// started before workers log in. `changes` are those of the source stamps of each restored buildset, oldest first.
+    pub fn new(
+        config: Arc<Config>,
+        restored: Restored,
+        changes: BTreeMap<BuildsetId, Vec<Arc<Change>>>,
+        ids: Box<dyn NewIds>,
+        now: Time,
+    ) -> (Self, Batch) {
+        let mut core = Self {
+            ids,
+            config: Arc::clone(&config),
+            builders: BTreeMap::new(),
+            builder_ids: BTreeMap::new(),
+            groups: BTreeMap::new(),
+            workers: BTreeMap::new(),
+            worker_ids: BTreeMap::new(),
+            sessions: BTreeMap::new(),
+            schedulers: BTreeMap::new(),
+            scheduler_ids: BTreeMap::new(),
+            listeners: ChangeIndex::default(),
+            requests: BTreeMap::new(),
+            buildsets: BTreeMap::new(),
+            builds: BTreeMap::new(),
+            deadlines: BTreeSet::new(),
+            drain: Drain::Off,
+            turn: 0,
+            out: Batch::default(),
+            looked_at: 0,
+        };
+        core.write(Write::MasterActive { at: now });
+        core.restore(config, restored, changes, now);
+        core.handle_timeout_into(now);
+        let batch = mem::take(&mut core.out);
+        (core, batch)
+    }
+
+    /// Takes note of `event` and decides what follows from it.
+    ///
+    /// An event that is late, repeated or about something unknown changes nothing.
+    pub fn handle(&mut self, now: Time, event: Event) -> Batch {
+        match event {
+            Event::LoggedIn { session, worker } => self.logged_in(session, &worker),
+            Event::ProbeAnswered { session, alive } => self.probe_answered(now, session, alive),
+            Event::Attached { session, info } => self.attached(session, info),
+            Event::Ready { session } => self.ready(now, session),
+            Event::Lost { session, why } => self.lost(session, &why),
+            Event::WorkerShutdownRequested { session } => self.worker_shutdown_requested(session),
+            Event::BuildFinished { build, results, state_string } => {
+                self.build_finished(now, build, results, state_string);
+            }
+            Event::Change { change, reply } => self.change(now, Arc::from(change), reply),
+            Event::Force { force, reply } => self.force(now, &force, reply),
+            Event::StopBuild { build, reason, reply } => self.stop_build(build, reason, reply),
+            Event::CancelRequest { request, reason, reply } => {
+                self.cancel_request(now, request, reason, reply)
+            }
+            Event::PauseWorker { worker, reason, reply } => self.pause_worker(&worker, reason, reply),
+            Event::UnpauseWorker { worker, reply } => self.unpause_worker(now, &worker, reply),
+            Event::Reconfigure { config, known, reply } => self.reconfigure(now, config, &known, reply),
+            Event::Drain { reply } => {
+                self.start_draining();
+                self.reply(reply, Answer::Done);
+            }
+            Event::Stop => self.stop(),
+        }
+        self.handle_timeout_into(now);
+        mem::take(&mut self.out)
+    }
+
+    /// Does what is due by `now`.
+    pub fn handle_timeout(&mut self, now: Time) -> Batch {
+        self.handle_timeout_into(now);
+        mem::take(&mut self.out)
+    }
+
+    /// When [`Self::handle_timeout`] is to be called next, unless an event comes before that.
+    pub fn next_deadline(&self) -> Option<Time> {
+        self.deadlines.first().map(|(at, _)| *at)
+    }
+
+    /// How many builders, workers, groups and schedulers were looked at since the start; for tests of scale.
+    pub fn looked_at(&self) -> u64 {
+        self.looked_at
+    }
+
+    fn handle_timeout_into(&mut self, now: Time) {
+        while self.deadlines.first().is_some_and(|(at, _)| *at <= now) {
+            match self.deadlines.pop_first() {
+                Some((_, Deadline::Quarantine(worker))) => self.quarantine_over(now, worker),
+                Some((_, Deadline::Stable(scheduler, timer))) => self.tree_is_stable(now, scheduler, &timer),
+                None => {}
+            }
+        }
+    }
+
+    fn start_draining(&mut self) {
+        if self.drain == Drain::Off {
+            self.drain = Drain::Draining;
+            let connected: BTreeSet<WorkerId> = self.sessions.values().copied().collect();
+            for worker in connected {
+                self.refresh_worker(worker);
+            }
+        }
+        self.note_drained();
+    }
+
+    fn stop(&mut self) {
+        self.start_draining();
+        for build in self.builds.keys().copied().collect::<Vec<_>>() {
+            self.interrupt(build, "the master is shutting down".to_owned(), model::Results::Retry);
+        }
+    }
+
+    fn note_drained(&mut self) {
+        if self.drain == Drain::Draining && self.builds.is_empty() {
+            self.drain = Drain::Drained;
+            self.out.actions.push(Action::Drained);
+        }
+    }
+
+    fn write(&mut self, write: Write) {
+        self.out.writes.push(write);
+    }
+
+    fn act(&mut self, action: Action) {
+        self.out.actions.push(action);
+    }
+
+    fn notify(&mut self, notice: Notice) {
+        self.out.notices.push(notice);
+    }
+
+    fn reply(&mut self, to: ReplyId, answer: Answer) {
+        self.out.actions.push(Action::Reply { to, answer });
+    }
+
+    fn refuse(&mut self, to: ReplyId, refusal: Refusal) {
+        self.reply(to, Answer::Refused(refusal));
+    }
+}

@@ -1,0 +1,201 @@
+//! Builds: how they start, how they are stopped, and what their end means.
+
+use std::{sync::Arc, time::Duration};
+
+use model::{BuildId, BuildNumber, BuildRequestId, BuilderId, Results, Time, WorkerId};
+use storage::Write;
+
+use super::{Action, Answer, BuildOrder, Core, Refusal, ReplyId, SessionId, properties, requests::Buildset};
+use crate::Notice;
+
+/// A build that runs.
+#[derive(Debug)]
+pub(super) struct Running {
+    pub(super) number: BuildNumber,
+    pub(super) builder: BuilderId,
+    /// Its directory on the worker: stays until it is done, whatever the configuration says by then.
+    pub(super) dir: String,
+    pub(super) worker: WorkerId,
+    pub(super) session: SessionId,
+    pub(super) requests: Vec<BuildRequestId>,
+    pub(super) started_at: Time,
+    /// What it was told to end as, if it was.
+    pub(super) stopping: Option<Results>,
+}
+
+impl Core {
+    /// Starts a build of the first request of `builder` on `worker`. Both are free, the request is there.
+    pub(super) fn start(&mut self, now: Time, builder_id: BuilderId, worker_id: WorkerId) {
+        let Some(builder) = self.builders.get(&builder_id) else { return };
+        let Some(config) = builder.config.clone() else { return };
+        let Some(&key) = builder.pending.first() else { return };
+        let Some(worker) = self.workers.get(&worker_id) else { return };
+        let (Some(worker_config), Some(session)) = (worker.config.clone(), worker.link.session()) else {
+            return;
+        };
+        let request_id = key.2;
+        let Some(buildset_id) = self.requests.get(&request_id).map(|request| request.buildset) else {
+            return;
+        };
+        let Some(buildset) = self.buildsets.get(&buildset_id) else { return };
+        let Buildset { reason, sourcestamps, changes, properties, .. } = buildset;
+        let (reason, sourcestamps) = (reason.clone(), sourcestamps.to_vec());
+        let (changes, properties) = (changes.to_vec(), Arc::clone(properties));
+
+        let build = self.ids.next_build();
+        let number = BuildNumber(builder.last_number.0 + 1);
+        let owners = properties::owners(&changes, &sourcestamps, &properties);
+        let properties = properties::of_build(&properties::Sources {
+            builder: &config,
+            builder_id,
+            worker: &worker_config,
+            number,
+            request: &properties,
+            changes: &changes,
+            sourcestamps: &sourcestamps,
+            owners: &owners,
+        });
+
+        self.dequeue(builder_id, key);
+        if let Some(request) = self.requests.get_mut(&request_id) {
+            request.build = Some(build);
+        }
+        if let Some(builder) = self.builders.get_mut(&builder_id) {
+            builder.last_number = number;
+            builder.running.insert(build, worker_id);
+        }
+        self.turn += 1;
+        if let Some(worker) = self.workers.get_mut(&worker_id) {
+            worker.running.insert(builder_id, build);
+            worker.last_turn = self.turn;
+        }
+        self.refresh_worker(worker_id);
+        self.builds.insert(
+            build,
+            Running {
+                number,
+                builder: builder_id,
+                dir: config.workerbuilddir.clone(),
+                worker: worker_id,
+                session,
+                requests: vec![request_id],
+                started_at: now,
+                stopping: None,
+            },
+        );
+
+        self.write(Write::Claim { request: request_id, at: now });
+        self.write(Write::Build {
+            id: build,
+            number,
+            builder: builder_id,
+            request: request_id,
+            worker: Some(worker_id),
+            started_at: now,
+            state_string: "starting".to_owned(),
+        });
+        for (name, property) in &properties {
+            self.write(Write::BuildProperty {
+                build,
+                name: name.clone(),
+                value: property.value.clone(),
+                source: property.source.clone(),
+            });
+        }
+        self.notify(Notice::RequestClaimed { request: request_id });
+        self.notify(Notice::BuildStarted {
+            build,
+            number,
+            builder: builder_id,
+            request: request_id,
+            worker: worker_id,
+            started_at: now,
+        });
+        self.act(Action::StartBuild(Box::new(BuildOrder {
+            build,
+            number,
+            builder: config,
+            builder_id,
+            worker: worker_config,
+            worker_id,
+            session,
+            requests: vec![request_id],
+            buildset: buildset_id,
+            sourcestamps,
+            changes,
+            properties,
+            reason,
+            owners,
+            started_at: now,
+        })));
+    }
+
+    /// Somebody stops a build.
+    pub(super) fn stop_build(&mut self, build: BuildId, reason: String, reply: ReplyId) {
+        if !self.builds.contains_key(&build) {
+            return self.refuse(reply, Refusal::NoSuchBuild(build));
+        }
+        self.interrupt(build, reason, Results::Cancelled);
+        self.reply(reply, Answer::Done);
+    }
+
+    /// Has a running build ended as `results`; CANCELLED outdoes RETRY, nothing is told twice.
+    pub(super) fn interrupt(&mut self, build: BuildId, reason: String, results: Results) {
+        let Some(running) = self.builds.get_mut(&build) else { return };
+        if running.stopping.is_some_and(|before| before.worst(results) == before) {
+            return;
+        }
+        running.stopping = Some(results);
+        self.act(Action::InterruptBuild { build, reason, results });
+    }
+
+    /// A build's executor is done with it.
+    pub(super) fn build_finished(
+        &mut self,
+        now: Time,
+        build: BuildId,
+        results: Results,
+        state_string: String,
+    ) {
+        let Some(running) = self.builds.remove(&build) else { return };
+        let Running { number, builder, worker, session, requests, stopping, .. } = running;
+        // A build that somebody stopped is not done again because its worker went away meanwhile.
+        let results = match (results, stopping) {
+            (Results::Retry, Some(Results::Cancelled)) => Results::Cancelled,
+            (results, _) => results,
+        };
+        let locks_duration = Duration::ZERO;
+        self.write(Write::BuildFinished {
+            build,
+            results,
+            at: now,
+            state_string: state_string.clone(),
+            locks_duration,
+        });
+        self.notify(Notice::BuildFinished { build, number, builder, results, state_string });
+        if let Some(builder) = self.builders.get_mut(&builder) {
+            builder.running.remove(&build);
+        }
+        for request in requests {
+            if results == Results::Retry {
+                self.unclaim(request);
+            } else {
+                self.complete_request(now, request, results);
+            }
+        }
+        self.worker_freed(now, worker, builder, session, results, stopping.is_some());
+        self.offer_worker(now, worker);
+        self.offer_builder(now, builder);
+        self.note_drained();
+    }
+
+    /// Lets a request wait again, with its age.
+    fn unclaim(&mut self, id: BuildRequestId) {
+        let Some(request) = self.requests.get_mut(&id) else { return };
+        request.build = None;
+        let (builder, key) = (request.builder, request.key(id));
+        self.write(Write::Unclaim { request: id });
+        self.notify(Notice::RequestUnclaimed { request: id });
+        self.enqueue(builder, key);
+    }
+}

@@ -1,0 +1,76 @@
+//! Properties of a build before it starts, merged as Buildbot merges them: later sources win.
+//!
+//! Order and names of sources are those of Buildbot 4.3.0 (`buildbot/process/build.py`, `builder.py`,
+//! `worker/base.py`): changes, request, builder, worker, build. Defaults of builder and worker only fill gaps.
+
+use std::{collections::BTreeSet, sync::Arc};
+
+use model::{BuildNumber, BuilderId, Change, Json, Properties, SourceStamp};
+
+/// Where the properties of a build come from.
+pub(super) struct Sources<'a> {
+    pub(super) builder: &'a config::Builder,
+    pub(super) builder_id: BuilderId,
+    pub(super) worker: &'a config::Worker,
+    pub(super) number: BuildNumber,
+    pub(super) request: &'a Properties,
+    pub(super) changes: &'a [Arc<Change>],
+    pub(super) sourcestamps: &'a [SourceStamp],
+    pub(super) owners: &'a [String],
+}
+
+/// All properties that are known before the build starts.
+pub(super) fn of_build(from: &Sources<'_>) -> Properties {
+    let mut all = Properties::new();
+    for change in from.changes {
+        all.update(&change.properties);
+    }
+    all.update(from.request);
+
+    all.set("buildername", from.builder.name.as_str(), "Builder");
+    all.set("builderid", from.builder_id.0, "Builder");
+    overlay(&mut all, &from.builder.properties, &from.builder.default_properties, "Builder");
+
+    overlay(&mut all, &from.worker.properties, &Properties::new(), "Worker");
+    all.set("workername", from.worker.name.as_str(), "Worker");
+    overlay(&mut all, &Properties::new(), &from.worker.default_properties, "Worker");
+
+    all.set("buildnumber", from.number.0, "Build");
+    if let [stamp] = from.sourcestamps {
+        let optional = |value: &Option<String>| value.clone().map_or(Json::Null, Json::String);
+        all.set("branch", optional(&stamp.branch), "Build");
+        all.set("revision", optional(&stamp.revision), "Build");
+        all.set("repository", stamp.repository.as_str(), "Build");
+        all.set("codebase", stamp.codebase.as_str(), "Build");
+        all.set("project", stamp.project.as_str(), "Build");
+    }
+    if !from.owners.is_empty() {
+        all.set("owners", from.owners.to_vec(), "Build");
+    }
+    all
+}
+
+/// Whom a build is for: authors of its changes and patches, and who asked for it. Sorted, each once.
+pub(super) fn owners(
+    changes: &[Arc<Change>],
+    sourcestamps: &[SourceStamp],
+    request: &Properties,
+) -> Vec<String> {
+    let authors = changes.iter().map(|change| change.author.as_str());
+    let patches =
+        sourcestamps.iter().filter_map(|stamp| stamp.patch.as_ref()).map(|patch| patch.author.as_str());
+    let asker = request.get("owner").and_then(Json::as_str);
+    let all: BTreeSet<&str> = authors.chain(patches).chain(asker).filter(|name| !name.is_empty()).collect();
+    all.into_iter().map(str::to_owned).collect()
+}
+
+fn overlay(all: &mut Properties, properties: &Properties, defaults: &Properties, source: &str) {
+    for (name, property) in properties {
+        all.set(name.as_str(), property.value.clone(), source);
+    }
+    for (name, property) in defaults {
+        if all.get(name).is_none() {
+            all.set(name.as_str(), property.value.clone(), source);
+        }
+    }
+}

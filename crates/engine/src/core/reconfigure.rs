@@ -1,0 +1,312 @@
+//! The first configuration and every later one: what is new is made, what is gone is let go, the rest is left alone.
+
+use std::{
+    collections::{BTreeMap, BTreeSet, btree_map::Entry},
+    mem,
+    sync::Arc,
+};
+
+use config::Config;
+use model::{BuildNumber, BuilderId, BuildsetId, Change, SchedulerId, Time, WorkerId};
+use secrecy::ExposeSecret;
+use storage::{Restored, RestoredBuildset, Write};
+
+use super::{
+    Answer, BuilderDir, Core, ReplyId,
+    builders::{Builder, Group, GroupId},
+    requests::{Buildset, Request},
+    schedulers::{Remembered, Scheduler},
+    workers::Worker,
+};
+
+/// What the tables know about the names in a configuration that the core has not met yet.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Known {
+    /// Builders by name, with the number of their last build (0 when there was none).
+    pub builders: BTreeMap<String, (BuilderId, BuildNumber)>,
+    /// Workers by name, with why they are paused (if they are).
+    pub workers: BTreeMap<String, (WorkerId, Option<String>)>,
+    /// Schedulers by name, and whether they are enabled.
+    pub schedulers: BTreeMap<String, (SchedulerId, bool)>,
+}
+
+impl Core {
+    /// Takes over what the tables hold, then the configuration.
+    pub(super) fn restore(
+        &mut self,
+        config: Arc<Config>,
+        restored: Restored,
+        mut changes: BTreeMap<BuildsetId, Vec<Arc<Change>>>,
+        now: Time,
+    ) {
+        for (name, (id, next)) in restored.builders {
+            self.builder_ids.insert(name.clone(), id);
+            self.builders.insert(id, Builder::new(name, BuildNumber(next.0 - 1)));
+        }
+        for (name, row) in restored.workers {
+            let mut worker = Worker::new(name.clone());
+            worker.paused = row.paused.then(|| row.pause_reason.unwrap_or_default());
+            self.worker_ids.insert(name, row.id);
+            self.workers.insert(row.id, worker);
+        }
+        for (name, (id, enabled)) in restored.schedulers {
+            self.scheduler_ids.insert(name.clone(), id);
+            self.schedulers.insert(id, Scheduler::new(name, enabled));
+        }
+        self.take_over(now, config, &Known::default());
+
+        for (id, RestoredBuildset { row, sourcestamps, properties, finished }) in restored.buildsets {
+            let results =
+                finished.iter().fold(model::Results::Success, |worst, (_, results)| worst.worst(*results));
+            let buildset = Buildset {
+                reason: row.reason.unwrap_or_default(),
+                sourcestamps: sourcestamps.into(),
+                changes: changes.remove(&id).unwrap_or_default().into(),
+                properties: Arc::new(properties),
+                open: BTreeSet::new(),
+                results,
+            };
+            self.buildsets.insert(id, buildset);
+        }
+        for request in restored.requests {
+            let Some(buildset) = self.buildsets.get_mut(&request.buildset) else { continue };
+            buildset.open.insert(request.id);
+            let storage::RestoredRequest { id, buildset, builder, priority, submitted_at, .. } = request;
+            self.hold(id, Request { buildset, builder, priority, submitted_at, build: None });
+        }
+        for id in self.buildsets.keys().copied().collect::<Vec<_>>() {
+            self.complete_buildset_if_done(now, id);
+        }
+        for pending in restored.pending_changes {
+            let remembered = Remembered { change: Arc::new(pending.change), important: pending.important };
+            self.remember(now, pending.scheduler, pending.id, remembered);
+        }
+    }
+
+    /// A new configuration is to be in force.
+    pub(super) fn reconfigure(&mut self, now: Time, config: Arc<Config>, known: &Known, reply: ReplyId) {
+        let before: BTreeMap<WorkerId, Vec<BuilderDir>> =
+            self.connected().into_iter().map(|id| (id, self.builders_of(id))).collect();
+        let changes = self.take_over(now, config, known);
+        for (id, before) in before {
+            if self.workers.get(&id).is_some_and(|worker| worker.config.is_none()) {
+                self.let_go_if_idle(id);
+            } else if self.builders_of(id) != before {
+                self.send_builders(id);
+            }
+            self.offer_worker(now, id);
+        }
+        self.reply(reply, Answer::Reconfigured { changes });
+    }
+
+    fn connected(&self) -> BTreeSet<WorkerId> {
+        self.sessions.values().copied().collect()
+    }
+
+    fn take_over(&mut self, now: Time, config: Arc<Config>, known: &Known) -> Vec<String> {
+        let mut changes = self.at_next_start(&config);
+        let old_lists = self.configured_lists();
+        self.take_builders(&config, known, &mut changes);
+        self.take_workers(&config, known, &mut changes);
+        self.regroup();
+        let lists = self.configured_lists();
+        for id in self.workers.keys().copied().collect::<Vec<_>>() {
+            let builders = lists.get(&id).cloned().unwrap_or_default();
+            let configured = self.workers.get(&id).is_some_and(|worker| worker.config.is_some());
+            // A worker that has none any more needs to be told as well; one that never had any does not.
+            if old_lists.get(&id) != Some(&builders) && (configured || old_lists.contains_key(&id)) {
+                self.write(Write::ConfiguredWorker { worker: id, builders });
+            }
+        }
+        self.take_schedulers(now, &config, known, &mut changes);
+        self.config = config;
+        changes
+    }
+
+    /// What cannot change while the master runs.
+    fn at_next_start(&self, config: &Config) -> Vec<String> {
+        let (old, new) = (&self.config.master, &config.master);
+        let fixed = [
+            ("database", old.database != new.database),
+            ("listen", old.listen != new.listen),
+            ("control_socket", old.control_socket != new.control_socket),
+        ];
+        let changed = fixed.into_iter().filter(|(_, changed)| *changed);
+        changed
+            .map(|(name, _)| format!("master: {name} changed; it takes effect at the next start"))
+            .collect()
+    }
+
+    fn take_builders(&mut self, config: &Config, known: &Known, changes: &mut Vec<String>) {
+        let mut named = BTreeSet::new();
+        for (position, new) in config.builders.iter().enumerate() {
+            let (id, last) = match (self.builder_ids.get(&new.name), known.builders.get(&new.name)) {
+                (Some(id), _) => (*id, BuildNumber(0)),
+                (None, Some(known)) => *known,
+                (None, None) => (self.ids.next_builder(), BuildNumber(0)),
+            };
+            named.insert(id);
+            self.builder_ids.insert(new.name.clone(), id);
+            let builder = self.builders.entry(id).or_insert_with(|| Builder::new(new.name.clone(), last));
+            builder.position = position;
+            let old = builder.config.replace(Arc::clone(new));
+            match &old {
+                None => changes.push(format!("builder {} added", new.name)),
+                Some(old) if !same_builder(old, new) => changes.push(format!("builder {} changed", new.name)),
+                Some(_) => {}
+            }
+            if old.is_none_or(|old| old.description != new.description || old.tags != new.tags) {
+                let (name, description, tags) = (new.name.clone(), new.description.clone(), new.tags.clone());
+                self.write(Write::Builder { id, name, description, tags });
+            }
+        }
+        for (id, builder) in &mut self.builders {
+            if !named.contains(id) && builder.config.take().is_some() {
+                builder.position = usize::MAX;
+                changes.push(format!("builder {} removed", builder.name));
+                self.out.writes.push(Write::BuilderGone { builder: *id });
+            }
+        }
+    }
+
+    fn take_workers(&mut self, config: &Config, known: &Known, changes: &mut Vec<String>) {
+        let mut named = BTreeSet::new();
+        for new in &config.workers {
+            let (id, paused) = match (self.worker_ids.get(&new.name), known.workers.get(&new.name)) {
+                (Some(id), _) => (*id, None),
+                (None, Some(known)) => known.clone(),
+                (None, None) => (self.ids.next_worker(), None),
+            };
+            named.insert(id);
+            self.worker_ids.insert(new.name.clone(), id);
+            let worker = match self.workers.entry(id) {
+                Entry::Occupied(entry) => entry.into_mut(),
+                Entry::Vacant(entry) => entry.insert(Worker { paused, ..Worker::new(new.name.clone()) }),
+            };
+            match worker.config.replace(Arc::clone(new)) {
+                None => {
+                    changes.push(format!("worker {} added", new.name));
+                    self.write(Write::Worker { id, name: new.name.clone() });
+                }
+                Some(old) if !same_worker(&old, new) => changes.push(format!("worker {} changed", new.name)),
+                Some(_) => {}
+            }
+        }
+        for (id, worker) in &mut self.workers {
+            if !named.contains(id) && worker.config.take().is_some() {
+                changes.push(format!("worker {} removed", worker.name));
+            }
+        }
+    }
+
+    /// Makes the groups anew, with who waits and who is free in them.
+    fn regroup(&mut self) {
+        let mut by_set: BTreeMap<BTreeSet<WorkerId>, GroupId> = BTreeMap::new();
+        self.groups.clear();
+        for worker in self.workers.values_mut() {
+            worker.groups.clear();
+            worker.free_key = None;
+        }
+        for (id, builder) in &mut self.builders {
+            builder.group = None;
+            let Some(config) = &builder.config else { continue };
+            let set: BTreeSet<_> =
+                config.workers.iter().filter_map(|name| self.worker_ids.get(name).copied()).collect();
+            let next = GroupId(by_set.len());
+            let group = *by_set.entry(set.clone()).or_insert(next);
+            builder.group = Some(group);
+            let group =
+                self.groups.entry(group).or_insert_with(|| Group { workers: set, ..Group::default() });
+            group.members.insert(*id);
+            if let Some(head) = builder.pending.first() {
+                group.heads.insert((*head, *id));
+            }
+        }
+        for (set, group) in by_set {
+            for worker in set {
+                if let Some(worker) = self.workers.get_mut(&worker) {
+                    worker.groups.insert(group);
+                }
+            }
+        }
+        for worker in self.connected() {
+            self.refresh_worker(worker);
+        }
+    }
+
+    /// The builders of each worker that is in the configuration.
+    fn configured_lists(&self) -> BTreeMap<WorkerId, Vec<BuilderId>> {
+        let workers = self.workers.iter().filter(|(_, worker)| worker.config.is_some());
+        let lists = workers.map(|(id, worker)| {
+            let members = worker
+                .groups
+                .iter()
+                .filter_map(|group| self.groups.get(group))
+                .flat_map(|group| &group.members);
+            let mut list: Vec<BuilderId> = members.copied().collect();
+            list.sort_unstable();
+            (*id, list)
+        });
+        lists.collect()
+    }
+
+    fn take_schedulers(&mut self, now: Time, config: &Config, known: &Known, changes: &mut Vec<String>) {
+        let mut named = BTreeSet::new();
+        let mut moved = Vec::new();
+        for (position, new) in config.schedulers.iter().enumerate() {
+            let (id, enabled) = match (self.scheduler_ids.get(&new.name), known.schedulers.get(&new.name)) {
+                (Some(id), _) => (*id, true),
+                (None, Some(known)) => *known,
+                (None, None) => (self.ids.next_scheduler(), true),
+            };
+            named.insert(id);
+            self.scheduler_ids.insert(new.name.clone(), id);
+            let scheduler =
+                self.schedulers.entry(id).or_insert_with(|| Scheduler::new(new.name.clone(), enabled));
+            scheduler.position = position;
+            match scheduler.config.replace(Arc::clone(new)) {
+                None => {
+                    changes.push(format!("scheduler {} added", new.name));
+                    moved.push(id);
+                    self.write(Write::Scheduler { id, name: new.name.clone() });
+                }
+                Some(old) if old != *new => {
+                    changes.push(format!("scheduler {} changed", new.name));
+                    moved.push(id);
+                }
+                Some(_) => {}
+            }
+        }
+        for (id, scheduler) in &mut self.schedulers {
+            if !named.contains(id) && mem::take(&mut scheduler.config).is_some() {
+                changes.push(format!("scheduler {} removed", scheduler.name));
+                moved.push(*id);
+                self.out.writes.push(Write::SchedulerGone { scheduler: *id });
+            }
+        }
+        for id in moved {
+            self.sort_remembered(now, id);
+        }
+        self.index_schedulers();
+    }
+}
+
+fn same_worker(old: &config::Worker, new: &config::Worker) -> bool {
+    old.max_builds == new.max_builds
+        && old.keepalive_interval == new.keepalive_interval
+        && old.properties == new.properties
+        && old.default_properties == new.default_properties
+        && old.password.expose_secret() == new.password.expose_secret()
+}
+
+/// Whether two builders do the same; the values of their secrets are not looked at.
+fn same_builder(old: &config::Builder, new: &config::Builder) -> bool {
+    old.description == new.description
+        && old.tags == new.tags
+        && old.workers == new.workers
+        && old.workerbuilddir == new.workerbuilddir
+        && old.env == new.env
+        && old.properties == new.properties
+        && old.default_properties == new.default_properties
+        && old.steps == new.steps
+}

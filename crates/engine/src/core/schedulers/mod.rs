@@ -1,0 +1,112 @@
+//! Schedulers: what turns changes and wishes into requests.
+
+mod changes;
+mod force;
+mod index;
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+    time::Duration,
+};
+
+use config::SchedulerKind;
+use model::{BuilderId, Change, ChangeId, Properties, SchedulerId, Time};
+
+pub(super) use self::index::ChangeIndex;
+use super::Core;
+
+/// One scheduler, of the configuration or (for what it still remembers) of an earlier one.
+#[derive(Debug)]
+pub(super) struct Scheduler {
+    pub(super) name: String,
+    /// `None` when it is no longer in the configuration: it does nothing.
+    pub(super) config: Option<Arc<config::Scheduler>>,
+    /// Its place in the configuration.
+    pub(super) position: usize,
+    /// Whether it acts on changes. Somebody may have switched it off.
+    pub(super) enabled: bool,
+    pub(super) timers: BTreeMap<TimerKey, Timer>,
+}
+
+impl Scheduler {
+    pub(super) fn new(name: String, enabled: bool) -> Self {
+        Self { name, config: None, position: usize::MAX, enabled, timers: BTreeMap::new() }
+    }
+}
+
+/// Which changes wait together for the tree to be stable.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum TimerKey {
+    /// All of a `SingleBranchScheduler`.
+    Only,
+    /// Those of one branch, of an `AnyBranchScheduler`.
+    Branch { codebase: String, project: String, repository: String, branch: Option<String> },
+}
+
+/// Changes that wait for the tree to be stable.
+#[derive(Debug, Default)]
+pub(super) struct Timer {
+    /// `None` while none of them is important.
+    pub(super) due: Option<Time>,
+    pub(super) changes: BTreeMap<ChangeId, Remembered>,
+}
+
+/// A change that waits, and whether it is reason enough to build.
+#[derive(Clone, Debug)]
+pub(super) struct Remembered {
+    pub(super) change: Arc<Change>,
+    pub(super) important: bool,
+}
+
+/// How long a scheduler's tree has to be quiet; `None` is not at all.
+pub(super) fn tree_stable_timer(config: &config::Scheduler) -> Option<Duration> {
+    let timer = match &config.kind {
+        SchedulerKind::AnyBranch { tree_stable_timer, .. }
+        | SchedulerKind::SingleBranch { tree_stable_timer, .. } => *tree_stable_timer,
+        SchedulerKind::Force(_) => None,
+    };
+    timer.filter(|timer| !timer.is_zero())
+}
+
+/// Buildbot's name of its class.
+pub(super) fn class(kind: &SchedulerKind) -> &'static str {
+    match kind {
+        SchedulerKind::AnyBranch { .. } => "AnyBranchScheduler",
+        SchedulerKind::SingleBranch { .. } => "SingleBranchScheduler",
+        SchedulerKind::Force(_) => "ForceScheduler",
+    }
+}
+
+/// The properties that a scheduler gives to all its builds, laid over `properties`.
+fn lay_over(properties: &mut Properties, config: &config::Scheduler) {
+    for (name, property) in &config.properties {
+        properties.set(name.as_str(), property.value.clone(), "Scheduler");
+    }
+    properties.set("scheduler", config.name.as_str(), "Scheduler");
+}
+
+impl Core {
+    /// Ids of builders by name, in the order given, each once.
+    fn builders_named<'a>(&self, names: impl IntoIterator<Item = &'a String>) -> Vec<BuilderId> {
+        let mut seen = BTreeSet::new();
+        let ids = names.into_iter().filter_map(|name| self.builder_ids.get(name).copied());
+        ids.filter(|id| seen.insert(*id)).collect()
+    }
+
+    /// Brings the index of who listens to what in line with the configuration.
+    pub(super) fn index_schedulers(&mut self) {
+        let schedulers = self.schedulers.iter();
+        let active = schedulers.filter(|(_, scheduler)| scheduler.enabled);
+        self.listeners = active
+            .filter_map(|(id, scheduler)| Some((*id, scheduler.position, scheduler.config.as_deref()?)))
+            .collect();
+    }
+
+    /// Whether anything in the tables waits for this scheduler; for tests and status.
+    pub(super) fn waiting_changes(&self, id: SchedulerId) -> usize {
+        self.schedulers
+            .get(&id)
+            .map_or(0, |scheduler| scheduler.timers.values().map(|timer| timer.changes.len()).sum())
+    }
+}

@@ -1,0 +1,171 @@
+//! Why a request waits: a code for programs and a sentence for people.
+
+use std::fmt::Write as _;
+
+use model::{BuildRequestId, BuilderId, WorkerId};
+use serde::Serialize;
+
+use super::{Core, Drain, builders::Builder, workers::Link};
+
+/// Why a request waits, or that it does not.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Reason {
+    /// For programs.
+    pub code: ReasonCode,
+    /// For people: a sentence without a full stop.
+    pub text: String,
+}
+
+/// Kinds of reasons.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum ReasonCode {
+    /// It does not wait: it is being built.
+    Building,
+    /// No request of this id waits or is being built.
+    Unknown,
+    /// The master starts no more builds.
+    Draining,
+    /// Its builder is not in the configuration.
+    BuilderGone,
+    /// None of the builder's workers is connected.
+    NoWorkerConnected,
+    /// All workers that are connected are paused, shutting down, or left alone after a failure.
+    WorkersHeldBack,
+    /// All workers that may build run as many builds as they may.
+    WorkersBusy,
+    /// Workers have room, but each of them builds this very builder already.
+    BuilderBusy,
+    /// It is next.
+    Next,
+}
+
+/// How many names a sentence has at most.
+const NAMES: usize = 3;
+
+impl Core {
+    /// Why a request waits. Looks at all workers of its builder.
+    pub fn why(&self, request: BuildRequestId) -> Reason {
+        let Some(state) = self.requests.get(&request) else {
+            let text = format!("build request {request} does not wait and is not being built");
+            return Reason { code: ReasonCode::Unknown, text };
+        };
+        let builder = self.builders.get(&state.builder);
+        let name = builder.map_or("?", |builder| builder.name.as_str());
+        if let Some(build) = state.build {
+            let number =
+                self.builds.get(&build).map_or_else(String::new, |running| format!(" #{}", running.number));
+            return Reason { code: ReasonCode::Building, text: format!("{name}{number} is building it") };
+        }
+        let ahead = builder.map_or(0, |builder| builder.pending.range(..state.key(request)).count());
+        self.why_builder(state.builder).behind(ahead, name)
+    }
+
+    /// Why the first request of a builder waits.
+    pub(super) fn why_builder(&self, id: BuilderId) -> Reason {
+        if self.drain != Drain::Off {
+            let text = "the master starts no more builds".to_owned();
+            return Reason { code: ReasonCode::Draining, text };
+        }
+        let Some((builder, group)) =
+            self.builders.get(&id).and_then(|builder| Some((builder, self.groups.get(&builder.group?)?)))
+        else {
+            let name = self.builders.get(&id).map_or("?", |builder| builder.name.as_str());
+            let text = format!("builder {name} is not in the configuration");
+            return Reason { code: ReasonCode::BuilderGone, text };
+        };
+        let mut states = States::default();
+        for worker in &group.workers {
+            states.add(self, id, *worker);
+        }
+        states.reason(builder, group.workers.len())
+    }
+}
+
+impl Reason {
+    /// The same for a request that others of its builder come before.
+    pub(super) fn behind(mut self, ahead: usize, builder: &str) -> Self {
+        match ahead {
+            0 => {}
+            1 => self.text = format!("1 request of {builder} comes first; {}", self.text),
+            _ => self.text = format!("{ahead} requests of {builder} come first; {}", self.text),
+        }
+        self
+    }
+}
+
+/// Names of a builder's workers by what keeps them from building.
+#[derive(Default)]
+struct States<'a> {
+    away: Vec<&'a str>,
+    attaching: Vec<&'a str>,
+    paused: Vec<&'a str>,
+    leaving: Vec<&'a str>,
+    failed: Vec<&'a str>,
+    full: Vec<&'a str>,
+    same_builder: Vec<&'a str>,
+}
+
+impl<'a> States<'a> {
+    fn add(&mut self, core: &'a Core, builder: BuilderId, id: WorkerId) {
+        let Some(worker) = core.workers.get(&id) else { return };
+        let list = match worker.link {
+            Link::Gone => &mut self.away,
+            Link::Admitted(_) | Link::Attached(_) => &mut self.attaching,
+            Link::Ready(_) if worker.paused.is_some() => &mut self.paused,
+            Link::Ready(_) if worker.graceful => &mut self.leaving,
+            Link::Ready(_) if worker.quarantine.until.is_some() => &mut self.failed,
+            Link::Ready(_) if worker.running.contains_key(&builder) => &mut self.same_builder,
+            Link::Ready(_) if worker.is_full() => &mut self.full,
+            Link::Ready(_) => return,
+        };
+        list.push(&worker.name);
+    }
+
+    fn reason(&self, builder: &Builder, all: usize) -> Reason {
+        let listed = [
+            (&self.full, "is at its limit of builds", "are at their limit of builds"),
+            (&self.same_builder, "builds it already", "build it already"),
+            (&self.paused, "is paused", "are paused"),
+            (&self.leaving, "is about to shut down", "are about to shut down"),
+            (
+                &self.failed,
+                "is left alone for a while after a failure",
+                "are left alone for a while after failures",
+            ),
+            (&self.attaching, "is just connecting", "are just connecting"),
+            (&self.away, "is not connected", "are not connected"),
+        ];
+        let blocked: usize = listed.iter().map(|(names, ..)| names.len()).sum();
+        let code = if blocked < all {
+            ReasonCode::Next
+        } else if !self.same_builder.is_empty() && self.full.is_empty() {
+            ReasonCode::BuilderBusy
+        } else if !self.full.is_empty() {
+            ReasonCode::WorkersBusy
+        } else if self.away.len() + self.attaching.len() == all {
+            ReasonCode::NoWorkerConnected
+        } else {
+            ReasonCode::WorkersHeldBack
+        };
+        if code == ReasonCode::Next {
+            return Reason { code, text: "it is next".to_owned() };
+        }
+        let mut text = format!("builder {} has no free worker: ", builder.name);
+        let parts = listed.iter().filter(|(names, ..)| !names.is_empty());
+        let parts: Vec<String> = parts.map(|(names, one, many)| part(names, one, many)).collect();
+        text.push_str(&parts.join(", "));
+        Reason { code, text }
+    }
+}
+
+fn part(names: &[&str], one: &str, many: &str) -> String {
+    let shown = names.iter().take(NAMES).copied().collect::<Vec<_>>().join(", ");
+    let mut text = shown;
+    if names.len() > NAMES {
+        // Writing to a string cannot fail.
+        write!(text, " and {} more", names.len() - NAMES).ok();
+    }
+    format!("{text} {}", if names.len() == 1 { one } else { many })
+}
