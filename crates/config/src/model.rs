@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, num::NonZeroU32, path::PathBuf, sync::Arc, time::Duration};
 
 use ::model::{Flags, Properties, template::Template};
-use secrecy::SecretString;
+use secrecy::{ExposeSecret as _, SecretString};
 
 pub use crate::renderable::{Args, Renderable};
 
@@ -105,7 +105,7 @@ pub struct Worker {
 }
 
 /// A builder: what is done, and where.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Builder {
     /// Its name.
     pub name: String,
@@ -145,8 +145,17 @@ impl Secrets {
     }
 }
 
+impl PartialEq for Secrets {
+    fn eq(&self, other: &Self) -> bool {
+        let same = |name: &String, secret: &SecretString| {
+            other.0.get(name).is_some_and(|theirs| theirs.expose_secret() == secret.expose_secret())
+        };
+        self.0.len() == other.0.len() && self.0.iter().all(|(name, secret)| same(name, secret))
+    }
+}
+
 /// One step of a builder.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Step {
     /// Buildbot's name of its type: `ShellCommand`, `Git`, …
     pub kind: &'static str,
@@ -169,7 +178,7 @@ pub struct Step {
 }
 
 /// Decides when to build what.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Scheduler {
     /// Its name.
     pub name: String,
@@ -199,7 +208,7 @@ pub struct Codebase {
 }
 
 /// What makes a scheduler act.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub enum SchedulerKind {
     /// `AnyBranchScheduler`: a change on any branch (or those named), after the tree was quiet for a while.
     AnyBranch {
@@ -224,7 +233,7 @@ pub enum SchedulerKind {
 }
 
 /// What somebody who forces a build may say.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct ForceScheduler {
     /// Text on the button.
     pub button_name: String,
