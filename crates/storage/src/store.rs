@@ -14,7 +14,7 @@ use tokio::sync::{Semaphore, oneshot};
 use crate::{
     error::{ApplyError, OpenError, StorageError},
     ids::Ids,
-    open::{self, Options},
+    open::{self, Opened, Options},
     readers::Readers,
     restore::{self, Identities, Interrupted, Restored},
     write::Write,
@@ -60,7 +60,12 @@ impl Store {
     ///
     /// When another master has it, its schema is another version's, or the file cannot be used.
     pub fn open(database: &Path, options: Options) -> Result<Self, OpenError> {
-        let open::Opened { connection, lock, master, ids } = open::open(database, &options)?;
+        Self::start(open::open(database, &options)?, database, &options)
+    }
+
+    /// Starts the threads of an open database.
+    pub(crate) fn start(opened: Opened, database: &Path, options: &Options) -> Result<Self, OpenError> {
+        let Opened { connection, lock, master, ids } = opened;
         let queue = Arc::new(Queue::default());
         let (finished, done) = oneshot::channel();
         let times = (options.linger, options.patience);

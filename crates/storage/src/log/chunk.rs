@@ -149,7 +149,8 @@ impl ChunkBuilder {
             text = &text[end + 1..];
         }
         while unfinished.len() + text.len() > MAX_LINE_BYTES {
-            let room = MAX_LINE_BYTES - unfinished.len().min(MAX_LINE_BYTES);
+            // One byte more than a line shows whether a character is cut.
+            let room = (MAX_LINE_BYTES + 1).saturating_sub(unfinished.len());
             let (now, later) = text.split_at(room.min(text.len()));
             unfinished.extend_from_slice(now);
             let cut = character_boundary(unfinished, MAX_LINE_BYTES);

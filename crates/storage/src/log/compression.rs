@@ -38,8 +38,8 @@ pub enum UnpackError {
     #[error("its {0:?} data is broken: {1}")]
     Broken(Compression, String),
     /// It would get too long.
-    #[error("it is longer than {MAX_UNPACKED} bytes when it is unpacked")]
-    TooLong,
+    #[error("it is longer than {0} bytes when it is unpacked")]
+    TooLong(usize),
 }
 
 impl Compression {
@@ -83,36 +83,40 @@ impl Compression {
     ///
     /// When it is not what it claims to be, or longer than 64 MiB.
     pub fn unpack(self, content: &[u8]) -> Result<Vec<u8>, UnpackError> {
+        self.unpack_bounded(content, MAX_UNPACKED)
+    }
+
+    fn unpack_bounded(self, content: &[u8], limit: usize) -> Result<Vec<u8>, UnpackError> {
         let broken = |error: String| UnpackError::Broken(self, error);
         match self {
-            Self::None => Ok(content.to_vec()),
-            Self::Gz => read_bounded(self, flate2::read::ZlibDecoder::new(content)),
-            Self::Bz2 => read_bounded(self, bzip2::read::BzDecoder::new(content)),
+            Self::None => read_bounded(self, content, limit),
+            Self::Gz => read_bounded(self, flate2::read::ZlibDecoder::new(content), limit),
+            Self::Bz2 => read_bounded(self, bzip2::read::BzDecoder::new(content), limit),
             Self::Lz4 => {
                 let (length, block) =
                     content.split_first_chunk::<4>().ok_or_else(|| broken("no length".to_owned()))?;
                 let length = u32::from_le_bytes(*length) as usize;
-                if length > MAX_UNPACKED {
-                    return Err(UnpackError::TooLong);
+                if length > limit {
+                    return Err(UnpackError::TooLong(limit));
                 }
                 lz4_flex::block::decompress(block, length).map_err(|error| broken(error.to_string()))
             }
             Self::Zstd => {
                 let decoder = zstd::Decoder::new(content).map_err(|error| broken(error.to_string()))?;
-                read_bounded(self, decoder)
+                read_bounded(self, decoder, limit)
             }
-            Self::Brotli => read_bounded(self, brotli_decompressor::Decompressor::new(content, 4096)),
+            Self::Brotli => read_bounded(self, brotli_decompressor::Decompressor::new(content, 4096), limit),
         }
     }
 }
 
-fn read_bounded(compression: Compression, reader: impl Read) -> Result<Vec<u8>, UnpackError> {
+fn read_bounded(compression: Compression, reader: impl Read, limit: usize) -> Result<Vec<u8>, UnpackError> {
     let mut out = Vec::new();
     reader
-        .take(MAX_UNPACKED as u64 + 1)
+        .take(limit as u64 + 1)
         .read_to_end(&mut out)
         .map_err(|error| UnpackError::Broken(compression, error.to_string()))?;
-    if out.len() > MAX_UNPACKED { Err(UnpackError::TooLong) } else { Ok(out) }
+    if out.len() > limit { Err(UnpackError::TooLong(limit)) } else { Ok(out) }
 }
 
 // A compressor's tables cost hundreds of kilobytes: one for each thread, not one for each log.
@@ -179,13 +183,15 @@ mod tests {
 
     #[test]
     fn a_bomb_is_an_error() {
-        let zeros = vec![0; MAX_UNPACKED + 1];
+        let zeros = vec![0; 100_001];
         for compression in [Compression::Gz, Compression::Lz4, Compression::Zstd] {
             let (packed, used) = compression.pack(zeros.clone());
-            assert!(matches!(used.unpack(&packed), Err(UnpackError::TooLong)), "{compression:?}");
+            assert_eq!(used, compression);
+            assert!(matches!(used.unpack_bounded(&packed, 100_000), Err(UnpackError::TooLong(100_000))));
+            assert_eq!(used.unpack_bounded(&packed, 100_001).expect("just short enough"), zeros);
         }
         let mut lz4 = u32::MAX.to_le_bytes().to_vec();
         lz4.push(0);
-        assert!(matches!(Compression::Lz4.unpack(&lz4), Err(UnpackError::TooLong)));
+        assert!(matches!(Compression::Lz4.unpack(&lz4), Err(UnpackError::TooLong(_))));
     }
 }

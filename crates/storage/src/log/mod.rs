@@ -11,6 +11,9 @@ mod compression;
 mod cursor;
 mod kind;
 
+#[cfg(test)]
+mod tests;
+
 pub use chunk::{Chunk, ChunkBuilder, MAX_CHUNK_BYTES, MAX_CHUNK_LINES, MAX_LINE_BYTES};
 pub(crate) use compression::MAX_UNPACKED;
 pub use compression::{Compression, UnpackError};

@@ -1,0 +1,131 @@
+//! What a master finds after a crash.
+
+use model::{BuildNumber, Results};
+use storage::{Options, Store, Write};
+
+use crate::farm::{Farm, at, change, identities, properties, stamp};
+
+#[tokio::test]
+async fn an_interrupted_build_is_closed_and_its_request_is_free_again() {
+    let directory = tempfile::tempdir().unwrap();
+    let farm = Farm::open(directory.path()).await;
+    let (buildset, request) = farm.request("linux").await;
+    let build = farm.build(request, "linux", 1).await;
+    let (done, _) = farm.step(build, 0, "done", "x\n").await;
+    let finished = Write::StepFinished {
+        step: done,
+        results: Results::Success,
+        at: at(4),
+        hidden: false,
+        state_string: "ok".into(),
+    };
+    farm.store.commit(vec![finished]).await.unwrap();
+    let (open, log) = farm.step(build, 1, "open", "one\ntwo\n").await;
+    let (_, untouched) = farm.request("wörld").await;
+    // As after a crash: nothing says that the master stops.
+    farm.store.close().await;
+
+    let farm = Farm::open(directory.path()).await;
+    let (store, restored) = (&farm.store, &farm.restored);
+    let interrupted = &restored.interrupted[..];
+    assert_eq!(interrupted.len(), 1);
+    assert_eq!(
+        (interrupted[0].build, interrupted[0].request, interrupted[0].number),
+        (build, request, BuildNumber(1))
+    );
+    let row = store.build(build).await.unwrap().unwrap();
+    assert_eq!((row.results, row.complete_at), (Some(Results::Retry), Some(at(0))));
+    let steps = store.steps(build).await.unwrap();
+    assert_eq!((steps[0].results, steps[0].complete_at), (Some(Results::Success), Some(at(4))));
+    assert_eq!(
+        (steps[1].id, steps[1].results, steps[1].complete_at),
+        (open, Some(Results::Retry), Some(at(0)))
+    );
+    let row = store.log(log).await.unwrap().unwrap();
+    assert_eq!((row.complete, row.num_lines), (true, 2));
+    assert_eq!(store.log_lines(log, 0, 9).await.unwrap().text, "oone\notwo\n");
+
+    assert_eq!(restored.requests.iter().map(|row| row.id).collect::<Vec<_>>(), [request, untouched]);
+    assert_eq!((restored.requests[0].priority, restored.requests[0].waited_for), (7, true));
+    let set = &restored.buildsets[&buildset];
+    assert_eq!((&set.sourcestamps[..], &set.properties), (&[stamp()][..], &properties()));
+    assert_eq!(set.row.reason.as_deref(), Some("because"));
+    assert_eq!(restored.builders["linux"], (farm.builder("linux"), BuildNumber(2)));
+    assert_eq!(store.request(request).await.unwrap().unwrap().claimed, None);
+
+    // Once is enough: the next start finds nothing to close.
+    farm.store.close().await;
+    assert_eq!(Farm::open(directory.path()).await.restored.interrupted, []);
+}
+
+#[tokio::test]
+async fn a_finished_build_of_an_open_request_is_left_as_it_is() {
+    let directory = tempfile::tempdir().unwrap();
+    let farm = Farm::open(directory.path()).await;
+    let (buildset, request) = farm.request("linux").await;
+    farm.store.commit(vec![Write::Claim { request, at: at(2) }]).await.unwrap();
+    let (_, other) = farm.request("linux").await;
+    let done = Write::CompleteRequest { request: other, results: Results::Failure, at: at(5) };
+    farm.store.commit(vec![done]).await.unwrap();
+    farm.store.close().await;
+    let restored = Farm::open(directory.path()).await.restored;
+    assert_eq!(restored.requests.iter().map(|row| row.id).collect::<Vec<_>>(), [request]);
+    assert_eq!(restored.buildsets[&buildset].finished, []);
+    // Of the other buildset no request is left: it only has to be completed.
+    let other_set = restored.buildsets.values().find(|set| set.row.id != buildset).unwrap();
+    assert_eq!(other_set.finished, [(other, Results::Failure)]);
+}
+
+#[tokio::test]
+async fn schedulers_find_the_changes_that_they_waited_with() {
+    let directory = tempfile::tempdir().unwrap();
+    let farm = Farm::open(directory.path()).await;
+    let (scheduler, id) = (farm.restored.schedulers["all"].0, farm.store.ids().next_change());
+    let writes = vec![
+        Write::Change { id, change: change("r1"), at: at(0) },
+        Write::SchedulerChange { scheduler, change: id, important: false },
+        Write::SchedulerEnabled { scheduler, enabled: false },
+    ];
+    farm.store.commit(writes).await.unwrap();
+    farm.store.close().await;
+    let restored = Farm::open(directory.path()).await.restored;
+    let pending = &restored.pending_changes[..];
+    assert_eq!(pending.len(), 1);
+    assert_eq!((pending[0].scheduler, pending[0].id, pending[0].important), (scheduler, id, false));
+    assert_eq!(pending[0].change, *change("r1"));
+    assert_eq!(restored.schedulers["all"], (scheduler, false));
+}
+
+#[tokio::test]
+async fn a_builder_of_the_past_is_told_of_as_long_as_it_has_requests() {
+    let directory = tempfile::tempdir().unwrap();
+    let farm = Farm::open(directory.path()).await;
+    farm.request("wörld").await;
+    farm.store.close().await;
+    let store = Store::open(&directory.path().join("state.sqlite"), crate::farm::options()).unwrap();
+    let mut fewer = identities();
+    fewer.builders.pop();
+    let restored = store.restore(fewer, at(1)).await.unwrap();
+    assert_eq!(restored.builders.keys().collect::<Vec<_>>(), ["linux", "wörld"]);
+    let masters: Vec<usize> = store.builders().await.unwrap().iter().map(|row| row.masters.len()).collect();
+    assert_eq!(masters, [1, 0]);
+}
+
+#[tokio::test]
+async fn another_master_is_cleaned_up_after_once_it_was_silent_for_ten_minutes() {
+    let directory = tempfile::tempdir().unwrap();
+    let database = directory.path().join("state.sqlite");
+    let farm = Farm::open(directory.path()).await;
+    let (_, request) = farm.request("linux").await;
+    let build = farm.build(request, "linux", 1).await;
+    farm.store.close().await;
+
+    let store = Store::open(&database, Options::new("other:/master", at(0))).unwrap();
+    let restored = store.restore(identities(), at(600)).await.unwrap();
+    assert_ne!(restored.master.0, 1);
+    assert_eq!((restored.interrupted.len(), restored.requests.len()), (0, 0));
+    let interrupted = store.expire_masters(at(601)).await.unwrap();
+    assert_eq!(interrupted.iter().map(|it| it.build).collect::<Vec<_>>(), [build]);
+    assert!(!store.masters().await.unwrap()[0].active);
+    assert_eq!(store.request(request).await.unwrap().unwrap().claimed, None);
+}
