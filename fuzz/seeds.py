@@ -38,7 +38,7 @@ def main():
             add("jelly", stream[:LONGEST])
             for choice in choices:
                 # The first byte tells the target what role to play and how to behave.
-                add("broker", bytes([choice]) + stream[:LONGEST - 1])
+                add("broker", bytes([choice]) + stream[: LONGEST - 1])
 
 
 if __name__ == "__main__":

@@ -20,7 +20,7 @@ interpreter.with_twisted()
 
 import twisted  # noqa: E402
 from twisted.cred.error import UnauthorizedLogin  # noqa: E402
-from twisted.spread import banana, flavors, jelly, pb  # noqa: E402
+from twisted.spread import banana, flavors, pb  # noqa: E402
 
 import notation  # noqa: E402
 
@@ -39,23 +39,71 @@ def encoded(expression, dialect):
 
 
 def integers():
-    boundaries = {0, 1, 2**31 - 1, 2**31, 2**32, 2**53, 2**62, 2**63 - 1, 2**63, 2**64 - 1, 2**64, 2**127, 2**128, LARGEST - 1, LARGEST}
+    boundaries = {
+        0,
+        1,
+        2**31 - 1,
+        2**31,
+        2**32,
+        2**53,
+        2**62,
+        2**63 - 1,
+        2**63,
+        2**64 - 1,
+        2**64,
+        2**127,
+        2**128,
+        LARGEST - 1,
+        LARGEST,
+    }
     for bits in range(7, 71, 7):
         boundaries |= {2**bits - 1, 2**bits, 2**bits + 1}
     return sorted(boundaries | {-number for number in boundaries} | {-(2**31) - 1, -(2**63) - 1})
 
 
 def floats():
-    special = [0.0, -0.0, 1.5, -2.25, 0.1, 1e300, -1e-300, 5e-324, 2.2250738585072014e-308, 1.7976931348623157e308, float("inf"), float("-inf")]
-    return special + [struct.unpack("!d", bytes.fromhex(bits))[0] for bits in ("7ff8000000000000", "fff8000000000000", "7ff0000000000001")]
+    special = [
+        0.0,
+        -0.0,
+        1.5,
+        -2.25,
+        0.1,
+        1e300,
+        -1e-300,
+        5e-324,
+        2.2250738585072014e-308,
+        1.7976931348623157e308,
+        float("inf"),
+        float("-inf"),
+    ]
+    return special + [
+        struct.unpack("!d", bytes.fromhex(bits))[0]
+        for bits in ("7ff8000000000000", "fff8000000000000", "7ff0000000000001")
+    ]
 
 
 def strings():
     words = sorted(banana.Banana.outgoingVocabulary, key=banana.Banana.outgoingVocabulary.get)
-    near = [word.swapcase() for word in words[:3]] + [word + b" " for word in words[:3]] + [word[:-1] for word in words[:3]]
-    never = [b"unicode", b"boolean", b"root", b"respond", b"didNotUnderstand", b"set", b"frozenset", b"datetime", b"decimal", b"pb", b"none"]
+    near = (
+        [word.swapcase() for word in words[:3]]
+        + [word + b" " for word in words[:3]]
+        + [word[:-1] for word in words[:3]]
+    )
+    never = [
+        b"unicode",
+        b"boolean",
+        b"root",
+        b"respond",
+        b"didNotUnderstand",
+        b"set",
+        b"frozenset",
+        b"datetime",
+        b"decimal",
+        b"pb",
+        b"none",
+    ]
     sizes = [b"x" * size for size in (1, 126, 127, 128, 129, 16383, 16384)]
-    return [b"", *words, *near, *never, *sizes, "é☃𐍈".encode(), bytes(range(256)), b"\xff\xfe", b"\"quoted\" \\back"]
+    return [b"", *words, *near, *never, *sizes, "é☃𐍈".encode(), bytes(range(256)), b"\xff\xfe", b'"quoted" \\back']
 
 
 def lists():
@@ -63,11 +111,25 @@ def lists():
     for _ in range(40):
         deep = [deep]
     return [
-        [], [[]], [[], []], [[[]], 0], [b""], [0] * 127, [0] * 128, [b"None"] * 130, deep,
-        [b"pb", b"none"], [b"version", 6], [b"decref", 1], [b"uncache", 2], [b"decache", 2],
+        [],
+        [[]],
+        [[], []],
+        [[[]], 0],
+        [b""],
+        [0] * 127,
+        [0] * 128,
+        [b"None"] * 130,
+        deep,
+        [b"pb", b"none"],
+        [b"version", 6],
+        [b"decref", 1],
+        [b"uncache", 2],
+        [b"decache", 2],
         [b"message", 1, b"root", b"login", 1, [b"tuple", b"w1"], [b"dictionary"]],
         [b"message", 2**31, 7, b"update", 0, [b"tuple", [b"list"]], [b"dictionary", [[b"unicode", b"k"], -1]]],
-        [b"answer", 3, [b"None"]], [b"error", 3, [b"unpersistable", b"why"]], [b"didNotUnderstand", b"what"],
+        [b"answer", 3, [b"None"]],
+        [b"error", 3, [b"unpersistable", b"why"]],
+        [b"didNotUnderstand", b"what"],
         [1, [2, [3, [b"a", -4, 0.5]]], b"z", 2**70, -(2**70), [], float("inf")],
     ]
 
@@ -138,7 +200,9 @@ def odd_bytes():
         "two expressions": b"\x01\x81\x02\x81",
         "an expression and a half": b"\x01\x81\x02\x80\x01\x81",
     }
-    cases.update({f"type byte {byte:02x}": b"\x01" + bytes([byte]) for byte in (*range(0x88, 0x90), 0xA0, 0xC2, 0xFF)})
+    cases.update(
+        {f"type byte {byte:02x}": b"\x01" + bytes([byte]) for byte in (*range(0x88, 0x90), 0xA0, 0xC2, 0xFF)}
+    )
     return cases
 
 
@@ -152,13 +216,20 @@ def decoding_cases():
     for name, data in odd_bytes().items():
         yield {"name": name, "bytes": data.hex(), "dialect": "pb", **verdict(data)}
     for name, data in {"a word": b"\x01\x87", "an unknown word": b"\x20\x87"}.items():
-        yield {"name": f"{name} without the vocabulary", "bytes": data.hex(), "dialect": "none", **verdict(data, b"none")}
+        yield {
+            "name": f"{name} without the vocabulary",
+            "bytes": data.hex(),
+            "dialect": "none",
+            **verdict(data, b"none"),
+        }
 
 
 def refused_to_send():
     for name, item in {
-        "string of one byte too many": b"x" * (SIZE_LIMIT + 1), "list of one element too many": [0] * (SIZE_LIMIT + 1),
-        "integer too large": LARGEST + 1, "integer too small": -LARGEST - 1,
+        "string of one byte too many": b"x" * (SIZE_LIMIT + 1),
+        "list of one element too many": [0] * (SIZE_LIMIT + 1),
+        "integer too large": LARGEST + 1,
+        "integer too small": -LARGEST - 1,
     }.items():
         try:
             encoded(item, b"pb")
@@ -211,24 +282,67 @@ def python_values():
     twins[1].append(twins[0])
     mine = Mine()
     return [
-        ("None", None), ("True", True), ("False", False), ("zero", 0), ("negative", -7), ("large", 2**80), ("float", 0.5), ("nan", float("nan")),
-        ("bytes", b"b"), ("empty bytes", b""), ("bytes that are a word", b"None"), ("bytes that are not UTF-8", b"\xff\x00"),
-        ("text", "é☃"), ("empty text", ""), ("text that is a word", "list"), ("text with controls", "a\0b\r\n\x1b[0m"),
-        ("list", [1, "a", b"b"]), ("empty list", []), ("tuple", (1, None)), ("empty tuple", ()), ("nested", [[(1,), []], ({},)]),
-        ("dictionary", {"a": 1, b"b": [2]}), ("empty dictionary", {}), ("keys of all kinds", {1: 2, 0.5: True, None: (), ("t", 1): "v", "": ""}),
+        ("None", None),
+        ("True", True),
+        ("False", False),
+        ("zero", 0),
+        ("negative", -7),
+        ("large", 2**80),
+        ("float", 0.5),
+        ("nan", float("nan")),
+        ("bytes", b"b"),
+        ("empty bytes", b""),
+        ("bytes that are a word", b"None"),
+        ("bytes that are not UTF-8", b"\xff\x00"),
+        ("text", "é☃"),
+        ("empty text", ""),
+        ("text that is a word", "list"),
+        ("text with controls", "a\0b\r\n\x1b[0m"),
+        ("list", [1, "a", b"b"]),
+        ("empty list", []),
+        ("tuple", (1, None)),
+        ("empty tuple", ()),
+        ("nested", [[(1,), []], ({},)]),
+        ("dictionary", {"a": 1, b"b": [2]}),
+        ("empty dictionary", {}),
+        ("keys of all kinds", {1: 2, 0.5: True, None: (), ("t", 1): "v", "": ""}),
         ("same text as text and bytes", {"k": 1, b"k": 2}),
-        ("set", {1}), ("set of three", {3, 1, 2}), ("empty set", set()), ("frozenset", frozenset({(1, 2)})),
-        ("command", {"command": ["make", ("obfuscated", "secret", "XXXX")], "env": {"A": None}, "timeout": 1200, "usePTY": False}),
-        ("list twice", [shared, shared]), ("list three times", [shared, [shared], {"k": shared}]), ("tuple twice", (pair, pair)),
-        ("empty tuple twice", [(), ()]), ("two shared lists", [shared, pair, shared, pair]), ("list in itself", cyclic),
-        ("dictionary in itself", knot), ("two lists in each other", twins),
-        ("datetime", datetime.datetime(2020, 1, 2, 3, 4, 5, 6)), ("datetime without microseconds", datetime.datetime(1, 1, 1)),
-        ("date", datetime.date(2020, 12, 31)), ("time", datetime.time(23, 59, 59, 999999)),
-        ("timedelta", datetime.timedelta(1, 2, 3)), ("negative timedelta", datetime.timedelta(seconds=-1)),
-        ("decimal", decimal.Decimal("-12.50")), ("large decimal", decimal.Decimal("1234567890123456789012345E+10")), ("decimal zero", decimal.Decimal("0")),
-        ("reference", mine), ("reference twice", [mine, mine]),
-        ("failure", raised(ValueError("bad é"))), ("failure of a login", raised(UnauthorizedLogin())),
-        ("failure without a message", raised(KeyError())), ("failure of no such method", raised(flavors.NoSuchMethod("No such method: remote_x"))),
+        ("set", {1}),
+        ("set of three", {3, 1, 2}),
+        ("empty set", set()),
+        ("frozenset", frozenset({(1, 2)})),
+        (
+            "command",
+            {
+                "command": ["make", ("obfuscated", "secret", "XXXX")],
+                "env": {"A": None},
+                "timeout": 1200,
+                "usePTY": False,
+            },
+        ),
+        ("list twice", [shared, shared]),
+        ("list three times", [shared, [shared], {"k": shared}]),
+        ("tuple twice", (pair, pair)),
+        ("empty tuple twice", [(), ()]),
+        ("two shared lists", [shared, pair, shared, pair]),
+        ("list in itself", cyclic),
+        ("dictionary in itself", knot),
+        ("two lists in each other", twins),
+        ("datetime", datetime.datetime(2020, 1, 2, 3, 4, 5, 6)),
+        ("datetime without microseconds", datetime.datetime(1, 1, 1)),
+        ("date", datetime.date(2020, 12, 31)),
+        ("time", datetime.time(23, 59, 59, 999999)),
+        ("timedelta", datetime.timedelta(1, 2, 3)),
+        ("negative timedelta", datetime.timedelta(seconds=-1)),
+        ("decimal", decimal.Decimal("-12.50")),
+        ("large decimal", decimal.Decimal("1234567890123456789012345E+10")),
+        ("decimal zero", decimal.Decimal("0")),
+        ("reference", mine),
+        ("reference twice", [mine, mine]),
+        ("failure", raised(ValueError("bad é"))),
+        ("failure of a login", raised(UnauthorizedLogin())),
+        ("failure without a message", raised(KeyError())),
+        ("failure of no such method", raised(flavors.NoSuchMethod("No such method: remote_x"))),
     ]
 
 
@@ -241,7 +355,12 @@ def jelly_cases():
         data = encoded(sexp, b"pb")
         decoder.dataReceived(data)
         (arrived,) = decoder.found
-        yield {"name": name, "sexp": notation.expression(sexp), "pb": data.hex(), "value": notation.value(notation.unjellied(arrived))}
+        yield {
+            "name": name,
+            "sexp": notation.expression(sexp),
+            "pb": data.hex(),
+            "value": notation.value(notation.unjellied(arrived)),
+        }
 
 
 def handmade_jelly():
@@ -249,8 +368,27 @@ def handmade_jelly():
     return {
         "local object": [b"local", 3],
         "local object in a list": [b"list", [b"local", 3], [b"remote", 3]],
-        "failure with keys in bytes": failure_of([b"dictionary", [b"type", b"exceptions.KeyError"], [b"value", b"'x'"], [b"parents", [b"list", b"exceptions.KeyError", b"exceptions.LookupError"]], [b"traceback", b"Traceback unavailable\n"], [b"frames", [b"list"]], [b"stack", [b"list"]], [b"tb", [b"None"]]]),
-        "smallest failure": failure_of([b"dictionary", [u("type"), b"a.B"], [u("value"), u("v")], [u("parents"), [b"list", u("a.B")]], [u("traceback"), u("t")]]),
+        "failure with keys in bytes": failure_of(
+            [
+                b"dictionary",
+                [b"type", b"exceptions.KeyError"],
+                [b"value", b"'x'"],
+                [b"parents", [b"list", b"exceptions.KeyError", b"exceptions.LookupError"]],
+                [b"traceback", b"Traceback unavailable\n"],
+                [b"frames", [b"list"]],
+                [b"stack", [b"list"]],
+                [b"tb", [b"None"]],
+            ]
+        ),
+        "smallest failure": failure_of(
+            [
+                b"dictionary",
+                [u("type"), b"a.B"],
+                [u("value"), u("v")],
+                [u("parents"), [b"list", u("a.B")]],
+                [u("traceback"), u("t")],
+            ]
+        ),
         "dereference before its reference": [b"list", [b"dereference", 1], [b"reference", 1, [b"list", 5]]],
         "dereference of nothing": [b"list", [b"dereference", 9]],
         "reference with a large number": [b"list", [b"reference", 1000, [b"tuple"]], [b"dereference", 1000]],
@@ -304,10 +442,18 @@ def handmade_cases():
 
 def login_cases():
     for password, challenge in [
-        (b"sekrit", bytes(range(16))), ("pässw☃rd".encode(), b"\xff" * 16), (b"", b""), (b"x" * 1000, b"c" * 100), (b"\0\xff", b"\0"),
+        (b"sekrit", bytes(range(16))),
+        ("pässw☃rd".encode(), b"\xff" * 16),
+        (b"", b""),
+        (b"x" * 1000, b"c" * 100),
+        (b"\0\xff", b"\0"),
         (b"None", b"None"),
     ]:
-        yield {"password": password.hex(), "challenge": challenge.hex(), "response": pb.respond(challenge, password).hex()}
+        yield {
+            "password": password.hex(),
+            "challenge": challenge.hex(),
+            "response": pb.respond(challenge, password).hex(),
+        }
 
 
 def document():

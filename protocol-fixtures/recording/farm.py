@@ -68,8 +68,10 @@ def shell_steps(secret):
         shell("echo failing >&2; exit 3", name="exit 3"),
         shell("exit 0", name="nothing"),
         ShellCommand(command=["/bin/echo", "--password", ("obfuscated", secret, "XXXX"), 7], **GO_ON),
-        shell("echo one > a.log; echo 'and more' >> a.log; sleep 0.2; echo two > b.log; echo done",
-              logfiles={"a": "a.log", "b": {"filename": "b.log", "follow": True}, "absent": "absent.log"}),
+        shell(
+            "echo one > a.log; echo 'and more' >> a.log; sleep 0.2; echo two > b.log; echo done",
+            logfiles={"a": "a.log", "b": {"filename": "b.log", "follow": True}, "absent": "absent.log"},
+        ),
         shell("test -t 1 && echo on a terminal; printf 'a\\r\\nb\\rc\\033[2Jd\\n'", usePTY=True),
         ShellCommand(command=["/nonexistent/program", "x"], logEnviron=False, **GO_ON),
         shell("kill -TERM $$", name="signal"),
@@ -77,8 +79,12 @@ def shell_steps(secret):
         shell("echo dropped", want_stdout=False),
         shell("i=0; while [ $i -lt 40 ]; do seq -s, $i 40; i=$((i+1)); done", name="lines"),
         # Last, because slaves up to 0.8.8 never end a command whose input came as text.
-        ShellCommand(command="echo \"$GREETING $NOWHERE|\"; exec cat", initialStdin="first\nsecond\n",
-                     env={"GREETING": "hello ${USER}", "NOWHERE": None, "PATH": ["/opt/bin", "${PATH}"]}, **GO_ON),
+        ShellCommand(
+            command='echo "$GREETING $NOWHERE|"; exec cat',
+            initialStdin="first\nsecond\n",
+            env={"GREETING": "hello ${USER}", "NOWHERE": None, "PATH": ["/opt/bin", "${PATH}"]},
+            **GO_ON,
+        ),
     ]
 
 
@@ -87,14 +93,19 @@ def transfer_steps(master_file, upload_to):
         return transfer.FileUpload(workersrc=source, masterdest=f"{upload_to}/{target}", **{**GO_ON, **arguments})
 
     def directory(source, target, **arguments):
-        return transfer.DirectoryUpload(workersrc=source, masterdest=f"{upload_to}/{target}", **{**GO_ON, **arguments})
+        return transfer.DirectoryUpload(
+            workersrc=source, masterdest=f"{upload_to}/{target}", **{**GO_ON, **arguments}
+        )
 
     def download(**arguments):
         return transfer.FileDownload(mastersrc=master_file, **{**GO_ON, **arguments})
 
     return [
-        shell(r"umask 022; mkdir -p d/sub; printf list > word; seq 1 2000 > big; printf '\000\200\377' > d/bytes; : > empty;"
-              r" cp word d/sub; touch -t 200102030405 word big", name="prepare"),
+        shell(
+            r"umask 022; mkdir -p d/sub; printf list > word; seq 1 2000 > big; printf '\000\200\377' > d/bytes; : > empty;"
+            r" cp word d/sub; touch -t 200102030405 word big",
+            name="prepare",
+        ),
         upload("word", "word"),
         upload("empty", "empty"),
         upload("big", "big", keepstamp=True, blocksize=4096),
@@ -155,7 +166,13 @@ def builders(settings):
         "shell": shell_steps(settings["secret"]),
         "unicode": [
             ShellCommand(command=["/bin/echo", "gr\u00fc\u00dfe \u2603"], env={"GREETING": "\u00e9"}, **GO_ON),
-            ShellCommand(command="echo $GREETING \u00e9; cat", env={"GREETING": "\u00e9"}, initialStdin="\u00e9\n", workdir="d\u00e9", **GO_ON),
+            ShellCommand(
+                command="echo $GREETING \u00e9; cat",
+                env={"GREETING": "\u00e9"},
+                initialStdin="\u00e9\n",
+                workdir="d\u00e9",
+                **GO_ON,
+            ),
         ],
         "bytes": [shell(r"printf 'bad \377\376 cut \303'; sleep 0.2; printf '\251\n\300\n'")],
         "volume": [shell("seq 1 12000"), shell("head -c 70000 /dev/zero | tr '\\000' x; echo")],
@@ -232,8 +249,12 @@ class Control(service.BuildbotService):
         consumer = await self.master.mq.startConsuming(complete, ("buildsets", None, "complete"))
         try:
             await self.master.data.updates.addBuildset(
-                waited_for=False, scheduler=None, reason="recording", builderids=[builderid],
-                sourcestamps=[{"codebase": "", "branch": None, "revision": None, "repository": "", "project": ""}])
+                waited_for=False,
+                scheduler=None,
+                reason="recording",
+                builderids=[builderid],
+                sourcestamps=[{"codebase": "", "branch": None, "revision": None, "repository": "", "project": ""}],
+            )
             finished.addTimeout(limit, self.master.reactor)
             return {"results": (await finished)["results"]}
         except defer.TimeoutError:
@@ -251,7 +272,9 @@ class Control(service.BuildbotService):
         """Drops what waits for a worker, so that the next conversation starts with nothing to do."""
         for request in await self.master.data.get(("buildrequests",)):
             if not request["complete"]:
-                await self.master.data.control("cancel", {"reason": "over"}, ("buildrequests", request["buildrequestid"]))
+                await self.master.data.control(
+                    "cancel", {"reason": "over"}, ("buildrequests", request["buildrequestid"])
+                )
         return {}
 
     async def do_stop_worker(self):

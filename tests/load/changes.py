@@ -1,6 +1,8 @@
 #!/usr/bin/env python3
 """Reports changes over Perspective Broker, as `buildbot sendchange` does, all on one connection.
 
+Each names another repository, so that no build request can be collapsed into another.
+
     python changes.py --port PORT --branch BRANCH --count N    (with the Python of the environment master-4.3.0)
 """
 
@@ -18,10 +20,23 @@ def send(arguments):
     reactor.connectTCP(arguments.host, arguments.port, factory)
     perspective = yield factory.login(credentials.UsernamePassword(b"change", arguments.password.encode()))
     for number in range(arguments.count):
-        yield perspective.callRemote("addChange", {
-            "project": "", "repository": "", "who": "load", "files": ["f"], "comments": f"change {number}", "branch": arguments.branch,
-            "revision": str(number), "category": None, "when": None, "properties": {}, "revlink": "", "src": None,
-        })
+        yield perspective.callRemote(
+            "addChange",
+            {
+                "project": "",
+                "repository": f"repository-{number}",
+                "who": "load",
+                "files": ["f"],
+                "comments": f"change {number}",
+                "branch": arguments.branch,
+                "revision": str(number),
+                "category": None,
+                "when": None,
+                "properties": {},
+                "revlink": "",
+                "src": None,
+            },
+        )
     factory.disconnect()
 
 

@@ -66,7 +66,9 @@ class Master:
 
     def start(self):
         self.log = open(self.directory.parent / f"{self.name}.log", "ab")
-        self.process = subprocess.Popen(self.command(), cwd=self.directory, stdin=subprocess.DEVNULL, stdout=self.log, stderr=self.log)
+        self.process = subprocess.Popen(
+            self.command(), cwd=self.directory, stdin=subprocess.DEVNULL, stdout=self.log, stderr=self.log
+        )
         wait(self.listens, 60, f"{self.name} to listen; see {self.directory}")
 
     def listens(self):
@@ -125,7 +127,9 @@ class Buildbot(Master):
         super().__init__(directory, settings)
         python("master-4.3.0")
         self.directory.mkdir()
-        subprocess.run([str(VENVS / "master-4.3.0" / "bin" / "buildbot"), "create-master", "-q", str(self.directory)], check=True)
+        subprocess.run(
+            [str(VENVS / "master-4.3.0" / "bin" / "buildbot"), "create-master", "-q", str(self.directory)], check=True
+        )
         shutil.copy(HERE / "buildbot" / "master.cfg", self.directory)
         (self.directory / "settings.json").write_text(json.dumps(self.settings))
 
@@ -150,20 +154,43 @@ def ganger_toml(settings):
     names = [f"w{number}" for number in range(settings["workers"])]
     quoted = json.dumps(names)
     nothing = [f"nothing{number}" for number in range(BUILDERS)]
-    lines = ["[master]", 'title = "Load"', 'url = "http://buildbot.example/"', f'listen = ["tcp:127.0.0.1:{settings["port"]}"]',
-             'database = "state.sqlite"', "[master.changes]", 'user = "change"', 'password = "changepw"']
+    lines = [
+        "[master]",
+        'title = "Load"',
+        'url = "http://buildbot.example/"',
+        f'listen = ["tcp:127.0.0.1:{settings["port"]}"]',
+        'database = "state.sqlite"',
+        'change-user = "change"',
+        'change-password = "changepw"',
+    ]
     for name in names:
         lines += ["[[worker]]", f'name = "{name}"', f'password = "{settings["password"]}"', "max_builds = 1"]
+    steps = [(f"step{step}", ["nothing"]) for step in range(5)]
     for name in nothing:
-        lines += ["[[builder]]", f'name = "{name}"', f"workers = {quoted}", "collapse_requests = false"]
-        for step in range(5):
-            lines += ["[[builder.step]]", 'type = "ShellCommand"', f'name = "step{step}"', 'command = ["nothing"]', "logEnviron = false"]
-    lines += ["[[builder]]", 'name = "emit"', f"workers = {quoted}", "collapse_requests = false", "[[builder.step]]", 'type = "ShellCommand"',
-              'name = "emit"', f'command = ["emit", "{settings["lines"]}", "{settings["bytes"]}"]', "logEnviron = false"]
+        lines += ganger_builder(name, quoted, steps)
+    lines += ganger_builder("emit", quoted, [("emit", ["emit", str(settings["lines"]), str(settings["bytes"])])])
     for branch, builders in (("nothing", nothing), ("emit", ["emit"])):
-        lines += ["[[scheduler]]", 'type = "SingleBranchScheduler"', f'name = "{branch}"', f'branch = "{branch}"',
-                  f"builders = {json.dumps(builders)}"]
+        lines += [
+            "[[scheduler]]",
+            'type = "SingleBranchScheduler"',
+            f'name = "{branch}"',
+            f'branch = "{branch}"',
+            f"builderNames = {json.dumps(builders)}",
+        ]
     return "\n".join(lines) + "\n"
+
+
+def ganger_builder(name, workers, steps):
+    lines = ["[[builder]]", f'name = "{name}"', f"workers = {workers}"]
+    for step, command in steps:
+        lines += [
+            "[[builder.step]]",
+            'type = "ShellCommand"',
+            f'name = "{step}"',
+            f"command = {json.dumps(command)}",
+            "logEnviron = false",
+        ]
+    return lines
 
 
 class Workers:
@@ -172,8 +199,19 @@ class Workers:
     def __init__(self, master, count, log):
         self.output = open(log, "w+")
         self.process = subprocess.Popen(
-            [python("worker-4.3.0"), str(HERE / "workers.py"), "--port", str(master.port), "--count", str(count), "--password", PASSWORD],
-            stdout=self.output, stderr=subprocess.STDOUT)
+            [
+                python("worker-4.3.0"),
+                str(HERE / "workers.py"),
+                "--port",
+                str(master.port),
+                "--count",
+                str(count),
+                "--password",
+                PASSWORD,
+            ],
+            stdout=self.output,
+            stderr=subprocess.STDOUT,
+        )
         self.log = log
 
     def attached(self):
@@ -187,7 +225,19 @@ class Workers:
 
 
 def send(master, branch, count):
-    subprocess.run([python("master-4.3.0"), str(HERE / "changes.py"), "--port", str(master.port), "--branch", branch, "--count", str(count)], check=True)
+    subprocess.run(
+        [
+            python("master-4.3.0"),
+            str(HERE / "changes.py"),
+            "--port",
+            str(master.port),
+            "--branch",
+            branch,
+            "--count",
+            str(count),
+        ],
+        check=True,
+    )
 
 
 def measured(master, name, work):
@@ -197,7 +247,10 @@ def measured(master, name, work):
     done = time.monotonic() - wall
     master.settle()
     result = {"cpu": round(master.cpu() - cpu, 2), "wall": round(done, 2), "memory": master.memory()}
-    print(f"  {master.name}: {name}: {result['cpu']} CPU s, {result['wall']} s, {result['memory'] / 1e6:.0f} MB", flush=True)
+    print(
+        f"  {master.name}: {name}: {result['cpu']} CPU s, {result['wall']} s, {result['memory'] / 1e6:.0f} MB",
+        flush=True,
+    )
     return result
 
 
@@ -218,13 +271,18 @@ def run(master, arguments):
             before = master.finished()
             send(master, branch, changes)
             wait(lambda: master.finished() - before >= expected, 3600, f"{expected} builds", 0.25)
+
         return work
 
     try:
         results["attach"] = measured(master, f"{arguments.workers} workers attach", attach)
         changes = max(1, arguments.builds // BUILDERS)
-        results["builds"] = measured(master, f"{changes * BUILDERS} builds of 5 steps", builds("nothing", changes, changes * BUILDERS))
-        results["log"] = measured(master, f"a log of {arguments.lines} lines of {arguments.bytes} bytes", builds("emit", 1, 1))
+        results["builds"] = measured(
+            master, f"{changes * BUILDERS} builds of 5 steps", builds("nothing", changes, changes * BUILDERS)
+        )
+        results["log"] = measured(
+            master, f"a log of {arguments.lines} lines of {arguments.bytes} bytes", builds("emit", 1, 1)
+        )
         if master.failed():
             raise Failed(f"{master.name}: {master.failed()} builds did not succeed")
     finally:
@@ -238,18 +296,41 @@ def table(results, arguments):
     builds = max(1, arguments.builds // BUILDERS) * BUILDERS
     rows = (
         ("start", "start", "", 1),
-        ("attach", f"{arguments.workers} workers attach to {BUILDERS + 1} builders", "ms a worker", 1000 / arguments.workers),
+        (
+            "attach",
+            f"{arguments.workers} workers attach to {BUILDERS + 1} builders",
+            "ms a worker",
+            1000 / arguments.workers,
+        ),
         ("builds", f"{builds} builds of 5 steps that do nothing", "ms a build", 1000 / builds),
-        ("log", f"one log of {arguments.lines} lines, {arguments.bytes} bytes each", "ms a MB", 1e9 / (arguments.lines * arguments.bytes)),
+        (
+            "log",
+            f"one log of {arguments.lines} lines, {arguments.bytes} bytes each",
+            "ms a MB",
+            1e9 / (arguments.lines * arguments.bytes),
+        ),
     )
-    print("\n| work | " + " | ".join(f"{name}, CPU s" for name in results) + " | each | ratio |\n|---|" + "---|" * (len(results) + 2))
+    print(
+        "\n| work | "
+        + " | ".join(f"{name}, CPU s" for name in results)
+        + " | each | ratio |\n|---|"
+        + "---|" * (len(results) + 2)
+    )
     for key, text, unit, scale in rows:
         found = [result[key]["cpu"] for result in results.values()]
         each = " : ".join(f"{cpu * scale:.1f}" for cpu in found) + f" {unit}" if unit else ""
         ratio = f"{found[0] / max(found[1], 0.01):.0f}" if len(found) == 2 else ""
         print(f"| {text} | " + " | ".join(f"{cpu:.2f}" for cpu in found) + f" | {each} | {ratio} |")
-    print("| memory after all of it | " + " | ".join(f"{result['log']['memory'] / 1e6:.0f} MB" for result in results.values()) + " | | |")
-    print("| wall time of the builds | " + " | ".join(f"{result['builds']['wall']:.1f} s" for result in results.values()) + " | | |")
+    print(
+        "| memory after all of it | "
+        + " | ".join(f"{result['log']['memory'] / 1e6:.0f} MB" for result in results.values())
+        + " | | |"
+    )
+    print(
+        "| wall time of the builds | "
+        + " | ".join(f"{result['builds']['wall']:.1f} s" for result in results.values())
+        + " | | |"
+    )
 
 
 def main():
@@ -259,11 +340,18 @@ def main():
     parser.add_argument("--lines", type=int, default=100_000)
     parser.add_argument("--bytes", type=int, default=80)
     parser.add_argument("--only", choices=("buildbot", "ganger"))
-    parser.add_argument("--ganger", default=str(REPOSITORY / "target" / "release" / "ganger"), help="the program; a release build")
+    parser.add_argument(
+        "--ganger", default=str(REPOSITORY / "target" / "release" / "ganger"), help="the program; a release build"
+    )
     parser.add_argument("--json", help="write all numbers to this file")
     parser.add_argument("--keep", action="store_true", help="keep the masters' directories")
     arguments = parser.parse_args()
-    settings = {"workers": arguments.workers, "password": PASSWORD, "lines": arguments.lines, "bytes": arguments.bytes}
+    settings = {
+        "workers": arguments.workers,
+        "password": PASSWORD,
+        "lines": arguments.lines,
+        "bytes": arguments.bytes,
+    }
     directory = tempfile.mkdtemp(prefix="ganger-load-")
     results = {}
     try:
@@ -278,7 +366,9 @@ def main():
             shutil.rmtree(directory, ignore_errors=True)
     table(results, arguments)
     if arguments.json:
-        pathlib.Path(arguments.json).write_text(json.dumps({"arguments": vars(arguments), "results": results}, indent=1) + "\n")
+        pathlib.Path(arguments.json).write_text(
+            json.dumps({"arguments": vars(arguments), "results": results}, indent=1) + "\n"
+        )
 
 
 if __name__ == "__main__":

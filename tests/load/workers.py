@@ -97,7 +97,9 @@ def main():
     parser.add_argument("--count", type=int, default=100)
     parser.add_argument("--prefix", default="w")
     parser.add_argument("--password", default="sekrit")
-    parser.add_argument("--directory", help="where the workers keep their builders' directories; a temporary one without it")
+    parser.add_argument(
+        "--directory", help="where the workers keep their builders' directories; a temporary one without it"
+    )
     arguments = parser.parse_args()
     registry.commandRegistry["shell"] = NoProcess
     Count()

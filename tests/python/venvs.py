@@ -37,8 +37,15 @@ FAILED, NO_PYTHON_2, NO_PYTHON_3 = 1, 3, 4
 # Source distributions of the older workers are built inside the environment, with build tools of their time.
 OLD_TOOLS = ("pip==23.3.2", "setuptools==57.5.0", "wheel==0.45.1")
 # Twisted 16.6 wants what it imports in its setup.py to be there first.
-TOOLS_0_9_0 = ("typing==3.10.0.0", "incremental==17.5.0", "Automat==0.6.0", "zope.interface==4.7.2",
-               "constantly==15.1.0", "attrs==19.3.0", "hyperlink==21.0.0")
+TOOLS_0_9_0 = (
+    "typing==3.10.0.0",
+    "incremental==17.5.0",
+    "Automat==0.6.0",
+    "zope.interface==4.7.2",
+    "constantly==15.1.0",
+    "attrs==19.3.0",
+    "hyperlink==21.0.0",
+)
 # The last virtualenv that makes environments for Python 2.7, and the versions it goes with.
 VIRTUALENV = ("virtualenv==20.21.1", "platformdirs==3.11.0", "filelock==3.12.4", "distlib==0.3.9")
 
@@ -132,17 +139,26 @@ def pyenv_interpreters(pattern, program):
 def find_python_3():
     """A Python that can make environments: 3.11 before others, since it runs every worker from 0.9.4 on."""
     named = os.environ.get("GANGER_PYTHON")
-    candidates = [named] if named else [
-        "python3.11", *pyenv_interpreters("3.11*", "python3.11"), sys.executable,
-        *(f"python3.{minor}" for minor in (12, 13, 10, 14, 9)), "python3",
-    ]
+    candidates = (
+        [named]
+        if named
+        else [
+            "python3.11",
+            *pyenv_interpreters("3.11*", "python3.11"),
+            sys.executable,
+            *(f"python3.{minor}" for minor in (12, 13, 10, 14, 9)),
+            "python3",
+        ]
+    )
     probe = "import sys, venv, ensurepip; assert sys.version_info >= (3, 9); print(sys.executable)"
     for candidate in candidates:
         found = answer([candidate, "-c", probe])
         if found:
             return found
-    raise Problem(f"no Python 3.9 or newer with `venv` found; tried {', '.join(candidates)} (Debian: install python3-venv)",
-                  NO_PYTHON_3)
+    raise Problem(
+        f"no Python 3.9 or newer with `venv` found; tried {', '.join(candidates)} (Debian: install python3-venv)",
+        NO_PYTHON_3,
+    )
 
 
 def find_python_2():
@@ -166,7 +182,11 @@ def locked(name):
 
 
 def run(log, command, **extra_environment):
-    environment = {key: value for key, value in os.environ.items() if not key.startswith(("PYTHON", "PIP_REQUIRE", "VIRTUAL_ENV"))}
+    environment = {
+        key: value
+        for key, value in os.environ.items()
+        if not key.startswith(("PYTHON", "PIP_REQUIRE", "VIRTUAL_ENV"))
+    }
     environment.update({"PIP_DISABLE_PIP_VERSION_CHECK": "1", "PIP_NO_INPUT": "1", **extra_environment})
     log.write(f"$ {' '.join(command)}\n")
     log.flush()
@@ -174,7 +194,11 @@ def run(log, command, **extra_environment):
     if done.returncode != 0:
         log.flush()
         tail = pathlib.Path(log.name).read_text(errors="replace").splitlines()[-15:]
-        raise Problem("\n  ".join([f"this failed with status {done.returncode}: {' '.join(command)}", *tail, f"(all of it: {log.name})"]))
+        raise Problem(
+            "\n  ".join(
+                [f"this failed with status {done.returncode}: {' '.join(command)}", *tail, f"(all of it: {log.name})"]
+            )
+        )
 
 
 def virtualenv_program(python_3, log):
@@ -219,13 +243,19 @@ def make(environment, python_3, python_2):
 def check_python_3(environment, python_3):
     minor = int(answer([python_3, "-c", "import sys; print(sys.version_info[1])"]) or 0)
     if minor > environment.newest:
-        raise Problem(f"needs Python 3.{environment.newest} or older, found 3.{minor} at {python_3} (set GANGER_PYTHON)")
+        raise Problem(
+            f"needs Python 3.{environment.newest} or older, found 3.{minor} at {python_3} (set GANGER_PYTHON)"
+        )
 
 
 def show_list():
     for environment in ENVIRONMENTS.values():
         state = "ready" if is_ready(environment) else "not made"
-        pins = [line for line in requirements(environment).read_text().splitlines() if line.lower().startswith(("buildbot", "twisted"))]
+        pins = [
+            line
+            for line in requirements(environment).read_text().splitlines()
+            if line.lower().startswith(("buildbot", "twisted"))
+        ]
         python = "Python 2.7" if environment.python == 2 else "Python 3"
         print(f"{environment.name:22} {'ci' if environment.ci else '  '}  {state:9} {python:11} {', '.join(pins)}")
 
@@ -244,7 +274,9 @@ def main():
     unknown = [name for name in arguments.names if name not in ENVIRONMENTS]
     if unknown:
         parser.error(f"unknown: {', '.join(unknown)}; known are {', '.join(ENVIRONMENTS)}")
-    wanted = [e for e in ENVIRONMENTS.values() if arguments.all or (arguments.ci and e.ci) or e.name in arguments.names]
+    wanted = [
+        e for e in ENVIRONMENTS.values() if arguments.all or (arguments.ci and e.ci) or e.name in arguments.names
+    ]
     if not wanted:
         parser.error("name an environment, or say --ci or --all")
     return make_all(wanted, arguments.jobs)
@@ -262,8 +294,10 @@ def make_all(wanted, jobs):
     status = 0
     if python_2 is None and any(e.python == 2 for e in wanted):
         left_out = ", ".join(e.name for e in wanted if e.python == 2)
-        print(f"no Python 2.7 interpreter found (set GANGER_PYTHON27, or install one with pyenv); not made: {left_out}",
-              file=sys.stderr)
+        print(
+            f"no Python 2.7 interpreter found (set GANGER_PYTHON27, or install one with pyenv); not made: {left_out}",
+            file=sys.stderr,
+        )
         wanted = [e for e in wanted if e.python != 2]
         status = NO_PYTHON_2
     speech = threading.Lock()
