@@ -19,7 +19,16 @@ pub fn reference() -> String {
     table(&mut out, steps::COMMON.iter());
     for step in steps::ALL {
         out.push_str(&format!("### {}\n\n{}\n\n{}\n\n", step.name, step.doc, defaults(step)));
-        table(&mut out, step.own_arguments());
+        let (shared, own): (Vec<_>, Vec<_>) =
+            step.arguments.iter().skip(1).copied().partition(|group| shared_heading(group).is_some());
+        table(&mut out, own.into_iter().flatten());
+        for heading in shared.into_iter().filter_map(shared_heading) {
+            out.push_str(&format!("It also takes the {heading}.\n\n"));
+        }
+    }
+    for (heading, group) in SHARED {
+        out.push_str(&format!("### The {heading}\n\n"));
+        table(&mut out, group.iter());
     }
     out.push_str("## Tables within arguments\n\n");
     for (heading, keys) in steps::NESTED {
@@ -30,6 +39,15 @@ pub fn reference() -> String {
     out.truncate(end);
     out.push('\n');
     out
+}
+
+/// Arguments that several types take.
+const SHARED: &[(&str, &[Key])] =
+    &[("arguments of commands", steps::SHELL), ("arguments for counting warnings", steps::WARNINGS)];
+
+fn shared_heading(group: &[Key]) -> Option<&'static str> {
+    let names = |group: &[Key]| group.iter().map(|key| key.name).collect::<Vec<_>>();
+    SHARED.iter().find(|(_, other)| names(other) == names(group)).map(|(heading, _)| *heading)
 }
 
 fn section(out: &mut String, heading: &str, text: &str, keys: Keys) {

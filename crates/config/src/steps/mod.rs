@@ -1,7 +1,7 @@
 //! What a build can do, as data: one [`StepType`] for each type of step.
 //!
 //! Names, arguments, defaults and what is renderable are facts of Buildbot 4.3.0 (`buildbot/steps/`,
-//! `buildbot/process/buildstep.py`), held against it by `tests/python/check_step_types.py`. To add a type, add its entry here and
+//! `buildbot/process/buildstep.py`), held against a table made by `tests/python/make_step_types.py`. To add a type, add its entry here and
 //! its executor in the engine.
 
 mod directory;
@@ -10,11 +10,17 @@ mod property;
 mod read;
 mod shell;
 mod special;
+#[cfg(test)]
+mod tests;
 mod transfer;
 
 use ::model::Flags;
 
-pub(crate) use self::{read::read, special::NESTED};
+pub(crate) use self::{
+    read::read,
+    shell::{SHELL, WARNINGS},
+    special::NESTED,
+};
 use crate::{
     renderable::Args,
     schema::{Fallback, Key, Kind},

@@ -13,7 +13,7 @@ const COMMAND: Key =
     Key::renderable("command", Kind::Command, "what to run: one text for the shell, or a list for none");
 
 /// What everything that runs a command takes (`ShellMixin`).
-const SHELL: &[Key] = &[
+pub(crate) const SHELL: &[Key] = &[
     WORKDIR,
     Key::renderable("env", Kind::Dict, "environment variables; a list of texts becomes a path"),
     Key::renderable("want_stdout", Kind::Bool, "keep what it writes to standard output")
@@ -48,7 +48,7 @@ const SHELL: &[Key] = &[
 ];
 
 /// What steps that count warnings take.
-const WARNINGS: &[Key] = &[
+pub(crate) const WARNINGS: &[Key] = &[
     Key::renderable(
         "warningPattern",
         Kind::Text,
