@@ -25,21 +25,37 @@ fn conversations() -> Vec<PathBuf> {
     files
 }
 
-/// Bytes of one line; `\xNN` and `\\` are the only escapes.
-fn unescape(line: &str) -> BytesMut {
-    let mut bytes = BytesMut::new();
-    let mut rest = line.as_bytes();
-    while let Some((first, tail)) = rest.split_first() {
-        let escape = (*first == b'\\').then(|| tail.first().copied()).flatten();
-        let (byte, len) = match escape {
-            Some(b'x') => (u8::from_str_radix(std::str::from_utf8(&tail[1..3]).unwrap(), 16).unwrap(), 3),
-            Some(other) => (other, 1),
-            None => (*first, 0),
+/// Bytes of one line, in the escapes of `protocol-fixtures/conversation.py`: `\\`, `\xNN`, and `\*NNxCOUNT;` for a run.
+fn unescape(line: &str) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    let mut rest = line;
+    while let Some((plain, escape)) = rest.split_once('\\') {
+        bytes.extend_from_slice(plain.as_bytes());
+        let hex = |from: usize| u8::from_str_radix(&escape[from..from + 2], 16).unwrap();
+        rest = match &escape[..1] {
+            "\\" => {
+                bytes.push(b'\\');
+                &escape[1..]
+            }
+            "x" => {
+                bytes.push(hex(1));
+                &escape[3..]
+            }
+            "*" => {
+                let (run, tail) = escape.split_once(';').unwrap();
+                let (_, count) = run.split_once('x').unwrap();
+                bytes.extend(std::iter::repeat_n(hex(1), count.parse().unwrap()));
+                tail
+            }
+            other => panic!("unknown escape {other:?}"),
         };
-        bytes.extend_from_slice(&[byte]);
-        rest = &tail[len..];
     }
+    bytes.extend_from_slice(rest.as_bytes());
     bytes
+}
+
+fn decoded(decoder: &mut Decoder, input: &mut BytesMut, path: &Path) -> Option<Element> {
+    decoder.next(input).unwrap_or_else(|error| panic!("{}: {error:?}", path.display()))
 }
 
 fn read(path: &Path) -> Vec<Said> {
@@ -53,12 +69,12 @@ fn read(path: &Path) -> Vec<Said> {
             Some(("C ", bytes)) => from_worker.extend_from_slice(&unescape(bytes)),
             _ => continue,
         }
-        while let Some(element) = master.next(&mut from_master).unwrap() {
+        while let Some(element) = decoded(&mut master, &mut from_master, path) {
             if let Element::List(items) = element {
                 said.push(Said::Master(items));
             }
         }
-        while let Some(element) = worker.next(&mut from_worker).unwrap() {
+        while let Some(element) = decoded(&mut worker, &mut from_worker, path) {
             match element {
                 Element::List(items) => said.push(Said::Worker(items)),
                 _ => {
