@@ -9,7 +9,7 @@ use std::{
 use config::Config;
 use model::{BuildNumber, BuilderId, BuildsetId, Change, SchedulerId, Time, WorkerId};
 use secrecy::ExposeSecret;
-use storage::{Restored, RestoredBuildset, Write};
+use storage::{Identities, Restored, RestoredBuildset, Write};
 
 use super::{
     Answer, BuilderDir, Core, ReplyId,
@@ -152,7 +152,7 @@ impl Core {
             let old = builder.config.replace(Arc::clone(new));
             match &old {
                 None => changes.push(format!("builder {} added", new.name)),
-                Some(old) if !same_builder(old, new) => changes.push(format!("builder {} changed", new.name)),
+                Some(old) if old != new => changes.push(format!("builder {} changed", new.name)),
                 Some(_) => {}
             }
             if old.is_none_or(|old| old.description != new.description || old.tags != new.tags) {
@@ -299,14 +299,22 @@ fn same_worker(old: &config::Worker, new: &config::Worker) -> bool {
         && old.password.expose_secret() == new.password.expose_secret()
 }
 
-/// Whether two builders do the same; the values of their secrets are not looked at.
-fn same_builder(old: &config::Builder, new: &config::Builder) -> bool {
-    old.description == new.description
-        && old.tags == new.tags
-        && old.workers == new.workers
-        && old.workerbuilddir == new.workerbuilddir
-        && old.env == new.env
-        && old.properties == new.properties
-        && old.default_properties == new.default_properties
-        && old.steps == new.steps
+impl Core {
+    /// Names in `config` that the core has not met yet.
+    pub fn unknown(&self, config: &Config) -> Identities {
+        let new = |known: &dyn Fn(&String) -> bool, names: &mut dyn Iterator<Item = &String>| {
+            names.filter(|name| !known(name)).cloned().collect()
+        };
+        Identities {
+            builders: new(
+                &|n| self.builder_ids.contains_key(n),
+                &mut config.builders.iter().map(|c| &c.name),
+            ),
+            workers: new(&|n| self.worker_ids.contains_key(n), &mut config.workers.iter().map(|c| &c.name)),
+            schedulers: new(
+                &|n| self.scheduler_ids.contains_key(n),
+                &mut config.schedulers.iter().map(|c| &c.name),
+            ),
+        }
+    }
 }

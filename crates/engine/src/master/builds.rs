@@ -1,0 +1,87 @@
+//! The builds that run, as tasks.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use model::{BuildId, Results};
+use tokio::sync::mpsc;
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+use tracing::{Instrument as _, error, info_span};
+
+use super::ports::Runner;
+use crate::{BuildControl, BuildOrder, Outcome};
+
+/// A build is told to stop at most twice: once because its worker is lost, once because somebody wants it.
+const CONTROLS: usize = 4;
+
+/// Tasks of builds, and the way to them.
+pub(super) struct Builds {
+    runner: Arc<dyn Runner>,
+    tasks: TaskTracker,
+    controls: BTreeMap<BuildId, mpsc::Sender<BuildControl>>,
+    ended: mpsc::Sender<(BuildId, Outcome)>,
+    outcomes: mpsc::Receiver<(BuildId, Outcome)>,
+    abandon: CancellationToken,
+}
+
+impl Builds {
+    pub(super) fn new(runner: Arc<dyn Runner>, tasks: TaskTracker) -> Self {
+        let (ended, outcomes) = mpsc::channel(256);
+        let (controls, abandon) = (BTreeMap::new(), CancellationToken::new());
+        Self { runner, tasks, controls, ended, outcomes, abandon }
+    }
+
+    pub(super) fn start(&mut self, order: Box<BuildOrder>) {
+        let (control, controlled) = mpsc::channel(CONTROLS);
+        let build = order.build;
+        let span = info_span!("build", build.id = build.0, builder.name = %order.builder.name, build.number = order.number.0);
+        self.controls.insert(build, control);
+        let run = self.runner.run(order, controlled).instrument(span.clone());
+        // A task of its own, so that a panic ends this build and nothing else.
+        let run = self.tasks.spawn(self.abandon.clone().run_until_cancelled_owned(run));
+        let ended = self.ended.clone();
+        self.tasks.spawn(
+            async move {
+                let outcome = match run.await {
+                    Ok(Some(outcome)) => outcome,
+                    Ok(None) => return,
+                    Err(panic) => {
+                        error!(error = &panic as &dyn std::error::Error, "a build failed inside the master");
+                        let state_string = "internal error of the master".to_owned();
+                        Outcome { results: Results::Exception, state_string }
+                    }
+                };
+                // The owner is gone when nobody listens: the tables are cleaned up at the next start.
+                ended.send((build, outcome)).await.ok();
+            }
+            .instrument(span),
+        );
+    }
+
+    pub(super) fn interrupt(&mut self, build: BuildId, reason: String, results: Results) {
+        if let Some(control) = self.controls.get(&build) {
+            // Full or closed: it was told before, or has ended.
+            control.try_send(BuildControl::Stop { reason, results }).ok();
+        }
+    }
+
+    /// Waits for the next build that ends; for ever while none runs.
+    ///
+    /// # Cancel safety
+    /// Nothing is lost when the future is dropped.
+    pub(super) async fn next(&mut self) -> (BuildId, Outcome) {
+        match self.outcomes.recv().await {
+            Some((build, outcome)) => {
+                self.controls.remove(&build);
+                (build, outcome)
+            }
+            // Not while `ended` is held here.
+            None => std::future::pending().await,
+        }
+    }
+
+    /// Drops whatever still runs.
+    pub(super) fn abandon(&mut self) {
+        self.abandon.cancel();
+        self.controls.clear();
+    }
+}
