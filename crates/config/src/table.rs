@@ -57,7 +57,8 @@ impl<'a> Table<'a> {
     }
 
     fn unknown(&self, name: &str, span: Span) {
-        let note = self.reading.sink.error(span, format!("{} has no `{name}`", self.keys.what));
+        let note =
+            self.reading.sink.error(span, format!("{} has no `{}`", self.keys.what, name.escape_debug()));
         if let Some((_, hint)) = self.keys.hints.iter().find(|(key, _)| *key == name) {
             note.help(*hint);
         } else if let Some(meant) = nearest(name, self.keys.iter().map(|key| key.name)) {

@@ -1,0 +1,153 @@
+//! Steps and their arguments.
+
+use super::*;
+
+#[test]
+fn a_step_has_all_arguments_of_its_type() {
+    let read =
+        step("type = \"ShellCommand\"\ncommand = \"make\"\nmaxTime = 1.5\nlogfiles = { a = \"a.log\" }");
+    assert_eq!(read.name, "shell");
+    assert_eq!(*read.args.get("command"), Renderable::literal("make"));
+    assert_eq!(*read.args.get("timeout"), Renderable::Int(1200));
+    assert_eq!(*read.args.get("maxTime"), Renderable::Float(1.5));
+    assert_eq!(*read.args.get("workdir"), Renderable::literal("build"));
+    assert_eq!(*read.args.get("sigtermTime"), Renderable::Null);
+    assert_eq!(*read.args.get("decodeRC"), Renderable::Dict(vec![("0".into(), Renderable::Int(0))]));
+    assert_eq!(
+        *read.args.get("logfiles"),
+        Renderable::Dict(vec![("a".into(), Renderable::literal("a.log"))])
+    );
+    assert_eq!(*read.args.get("nothing"), Renderable::Null);
+    assert!(read.flags.flunk_on_failure && !read.flags.halt_on_failure);
+    assert_eq!((&read.do_step_if, read.hide_step_if), (&Renderable::Bool(true), false));
+
+    let compile =
+        step("type = \"Compile\"\ndescriptionDone = [\"a\", \"%(prop:x)s\"]\nhaltOnFailure = false");
+    assert!(!compile.flags.halt_on_failure);
+    assert_eq!(compile.description[0].source(), "compiling");
+    assert_eq!(compile.description_done[1].source(), "%(prop:x)s");
+    let command = compile.args.get("command").render(&Nothing).unwrap();
+    assert_eq!(command, json!(["make", "all"]));
+}
+
+#[test]
+fn a_codebase_is_part_of_the_name() {
+    let git = step("type = \"Git\"\nname = \"get\"\nrepourl = \"r\"\ncodebase = \"lib\"");
+    assert_eq!(git.name, "get-lib");
+    assert_eq!(git.description_suffix[0].source(), "lib");
+}
+
+#[test]
+fn values_can_be_properties() {
+    let check = |step_text: &str, argument: &str, expect: Json| {
+        let value = step(step_text).args.get(argument).render(&Nothing).unwrap();
+        assert_eq!(value, expect, "{step_text}");
+    };
+    let set = |value: &str| format!("type = \"SetProperty\"\nproperty = \"p\"\nvalue = {value}");
+    check(&set("{ property = \"zero\" }"), "value", json!(null));
+    check(&set("{ property = \"zero\", default = 7 }"), "value", json!(7));
+    check(&set("{ property = \"zero\", default = 7, defaultWhenFalse = false }"), "value", json!(0));
+    check(&set("{ property = \"none\", default = [\"%(prop:zero)s\"] }"), "value", json!(["0"]));
+    check(
+        &set("{ a = 1, b = { property = \"none\", default = true } }"),
+        "value",
+        json!({ "a": 1, "b": true }),
+    );
+    check(&set("1979-05-27T07:32:00Z"), "value", json!("1979-05-27T07:32:00Z"));
+    check(
+        "type = \"ShellCommand\"\ncommand = [\"a\", { property = \"none\", default = \"b\" }]\ntimeout = { property = \"zero\", defaultWhenFalse = false }",
+        "timeout",
+        json!(0),
+    );
+    let condition = step("type = \"Test\"\ndoStepIf = { property = \"zero\" }");
+    assert_eq!(condition.do_step_if.render(&Nothing).unwrap(), json!(null));
+    assert_eq!(
+        step_errors(
+            "type = \"FileUpload\"\nworkersrc = { prperty = \"x\" }\nmasterdest = \"y\"\nmaxsize = { property = \"x\" }"
+        ),
+        [
+            "2:13 a property as a value lacks `property` [`property`: the name of the property]",
+            "2:15 a property as a value has no `prperty` [did you mean `property`?]",
+            "4:11 expected a whole number from 1 on, found a table",
+        ]
+    );
+}
+
+#[test]
+fn each_argument_is_held_against_its_kind() {
+    let check = |step_text: &str, expect: &[&str]| assert_eq!(step_errors(step_text), expect, "{step_text}");
+    check(
+        "type = \"ShellCommand\"",
+        &[
+            "0:1 ShellCommand lacks `command` [`command`: what to run: one text for the shell, or a list for none]",
+        ],
+    );
+    check("type = \"ShellCommand\"\ncommand = []", &["2:11 the command is empty"]);
+    check("type = \"ShellCommand\"\ncommand = [\"sleep\", 5]", &["2:21 expected text, found a whole number"]);
+    check("type = \"Test\"\ntimeout = -1", &["2:11 expected a whole number from 0 to 1000000000, found -1"]);
+    check("type = \"Test\"\ntimeout = nan", &["2:11 expected a number of seconds from 0 to 1000000000"]);
+    check(
+        "type = \"Test\"\nalwaysRun = \"true\"",
+        &["2:13 expected `true` or `false`, found text [write true without quotes]"],
+    );
+    check(
+        "type = \"Test\"\nname = \"%(prop:x)s\"",
+        &["2:8 this is the same for all builds: it cannot hold `%(prop:x)s`"],
+    );
+    check(
+        &format!("type = \"Test\"\nname = \"{}\"", "x".repeat(51)),
+        &["2:8 the name of a step has at most 50 characters"],
+    );
+    check(
+        "type = \"Test\"\ndecodeRC = { 0 = \"SUCESS\", x = \"FAILURE\" }",
+        &[
+            "2:18 expected one of SUCCESS, WARNINGS, FAILURE, SKIPPED, EXCEPTION, RETRY, CANCELLED, found \"SUCESS\" [did you mean \"SUCCESS\"?]",
+            "2:28 expected an exit code, found \"x\"",
+        ],
+    );
+    check(
+        "type = \"Git\"\nrepourl = \"r\"\nmode = \"ful\"\nmethod = \"clean\"\nshallow = true",
+        &["3:8 expected one of `\"incremental\"`, `\"full\"`, found \"ful\" [did you mean \"full\"?]"],
+    );
+    check(
+        "type = \"Git\"\nrepourl = \"r\"\nmode = \"full\"\nmethod = \"clean\"\nshallow = 3",
+        &[
+            "5:11 with a `method`, `shallow` is only possible for mode \"full\" and method \"clobber\" [leave out `method`, or set `mode = \"full\"` and `method = \"clobber\"`]",
+        ],
+    );
+    check(
+        "type = \"SetPropertyFromCommand\"\ncommand = \"x\"\nproperty = \"p\"\nextract = []",
+        &[
+            "4:11 `property` and `extract` do not go together [leave out one of them: `property` takes all of standard output]",
+        ],
+    );
+    check(
+        "type = \"DirectoryUpload\"\nworkersrc = \"a\"\nmasterdest = \"b\"\ncompress = \"zip\"",
+        &["4:12 expected one of `\"gz\"`, `\"bz2\"`, found \"zip\""],
+    );
+    check(
+        "type = \"ShellSequence\"\ncommands = [{ command = \"a\" }, { comand = \"b\" }]",
+        &[
+            "2:32 a command of a sequence lacks `command` [`command`: what to run]",
+            "2:34 a command of a sequence has no `comand` [did you mean `command`?]",
+        ],
+    );
+}
+
+#[test]
+fn a_bad_template_points_into_its_string() {
+    for (quote, column) in [("\"", 16), ("'", 16), ("\"\"\"", 18)] {
+        let found = step_errors(&format!("type = \"ShellCommand\"\ncommand = {quote}é %(foo:x)s{quote}"));
+        assert!(found[0].starts_with(&format!("2:{column} ")), "{found:?}");
+    }
+    // Escapes move what comes after them: then it is the whole string.
+    let found = step_errors("type = \"ShellCommand\"\ncommand = \"\\t %(foo:x)s\"");
+    assert!(found[0].starts_with("2:11 "), "{found:?}");
+}
+
+#[test]
+fn order_is_that_of_the_file() {
+    let read = step("type = \"ShellCommand\"\ncommand = \"x\"\nenv = { Z = \"1\", A = \"2\", M = \"3\" }");
+    let Renderable::Dict(env) = read.args.get("env") else { panic!() };
+    assert_eq!(env.iter().map(|(name, _)| name.as_str()).collect::<Vec<_>>(), ["Z", "A", "M"]);
+}

@@ -1,0 +1,245 @@
+//! The master, workers, builders and schedulers.
+
+use super::*;
+
+#[test]
+fn endpoints_are_read_in_every_form() {
+    let dir = tempfile::tempdir().unwrap();
+    for file in ["cert.pem", "key.pem"] {
+        fs::write(dir.path().join(file), "").unwrap();
+    }
+    let check = |endpoint: &str, expect: Endpoint| {
+        let text = format!("[master]\nlisten = [{endpoint}]");
+        let loaded =
+            parse(&text, "f", dir.path()).unwrap_or_else(|errors| panic!("{}", errors.render(false)));
+        assert_eq!(loaded.config.master.listen, [expect], "{endpoint}");
+    };
+    let tcp = |host: &str, port| Endpoint::Tcp { host: host.into(), port };
+    let tls = |host: &str, port| Endpoint::Tls {
+        host: host.into(),
+        port,
+        certificate: dir.path().join("cert.pem"),
+        key: dir.path().join("key.pem"),
+    };
+    check("\"tcp:9989\"", tcp("0.0.0.0", 9989));
+    check("\"tcp:127.0.0.1:0\"", tcp("127.0.0.1", 0));
+    check("\"tcp:9989:interface=127.0.0.1\"", tcp("127.0.0.1", 9989));
+    check("\"tcp:[::1]:9989\"", tcp("::1", 9989));
+    check("\"tls:9990:cert=cert.pem:key=key.pem\"", tls("0.0.0.0", 9990));
+    check("\"tls:localhost:9990:cert=cert.pem:key=key.pem\"", tls("localhost", 9990));
+    check("{ type = \"tls\", port = 9990, cert = \"cert.pem\", key = \"key.pem\" }", tls("0.0.0.0", 9990));
+    check("{ type = \"tcp\", host = \"::\", port = 1 }", tcp("::", 1));
+    check("\"unix:w.sock\"", Endpoint::Unix(dir.path().join("w.sock")));
+    check("{ type = \"unix\", path = \"/run/w.sock\" }", Endpoint::Unix("/run/w.sock".into()));
+
+    let refused = |endpoint: &str, message: &str| {
+        let text = format!("[master]\nlisten = [{endpoint}]");
+        let found = parse(&text, "f", dir.path()).unwrap_err().render(false);
+        assert!(found.contains(message), "{endpoint}: {found}");
+    };
+    refused("\"9989\"", "is no endpoint");
+    refused("9989", "expected an endpoint");
+    refused("\"tcp:\"", "neither a host nor a port");
+    refused("\"tcp:host\"", "lacks a port");
+    refused("\"tcp:99999\"", "lacks a port");
+    refused("\"tcp:a:b:1\"", "neither a host nor a port");
+    refused("\"tcp:[::1:9989\"", "without `]`");
+    refused("\"udp:1\"", "no endpoint of type \"udp\"");
+    refused("\"tls:1\"", "needs a certificate");
+    refused("\"tls:1:cert=cert.pem:key=nope.pem\"", "nope.pem");
+    refused("\"tls:1:crt=cert.pem\"", "did you mean `cert=`");
+    refused("\"unix:\"", "lacks a path");
+    refused("\"tcp:1:cert=cert.pem\"", "only `tls`");
+    refused("\"tcp:1\", \"tcp:1\"", "listed twice");
+    refused("", "`listen` is empty");
+    refused(&format!("\"unix:{}\"", "x".repeat(120)), "at most 107 bytes");
+}
+
+#[test]
+fn the_database_is_a_path_or_buildbots_url() {
+    let check = |database: &str, expect: &str| {
+        let config = good(&format!("[master]\ndatabase = \"{database}\"")).config;
+        assert_eq!(config.master.database, Database::Sqlite(expect.into()));
+    };
+    check("state.sqlite", "/base/state.sqlite");
+    check("/var/lib/x.db", "/var/lib/x.db");
+    check("sqlite:///state.sqlite", "/base/state.sqlite");
+    check("sqlite:////var/lib/x.db", "/var/lib/x.db");
+    for refused in ["postgresql://host/db", "mysql://x", "sqlite://", "sqlite:///"] {
+        let found = errors(&format!("[master]\ndatabase = \"{refused}\""));
+        assert!(found[0].contains("there is no database"), "{refused}: {found:?}");
+    }
+}
+
+#[test]
+fn passwords_come_from_files_and_the_environment() {
+    let dir = tempfile::tempdir().unwrap();
+    let write = |name: &str, text: &str, mode| {
+        fs::write(dir.path().join(name), text).unwrap();
+        fs::set_permissions(dir.path().join(name), fs::Permissions::from_mode(mode)).unwrap();
+    };
+    write("pw", "from file\n", 0o600);
+    write("open", "x", 0o644);
+    write("empty", "\n", 0o600);
+    let worker = |password: &str| format!("[[worker]]\nname = \"w\"\n{password}\n");
+    let password = |line: &str| {
+        let loaded =
+            parse(&worker(line), "f", dir.path()).unwrap_or_else(|errors| panic!("{}", errors.render(false)));
+        (loaded.config.workers[0].password.expose_secret().to_owned(), lines(&loaded.warnings).len())
+    };
+    assert_eq!(password("password-file = \"pw\""), ("from file".into(), 0));
+    assert_eq!(password("password-file = \"open\""), ("x".into(), 1));
+    assert_eq!(password("password-env = \"CARGO_PKG_NAME\""), ("ganger-config".into(), 0));
+    assert_eq!(password("password = \"%(prop:x)s %\""), ("%(prop:x)s %".into(), 0));
+    let refused = |line: &str, message: &str| {
+        let found = parse(&worker(line), "f", dir.path()).unwrap_err().render(false);
+        assert!(found.contains(message), "{line}: {found}");
+    };
+    refused("password-file = \"none\"", "cannot read");
+    refused("password-file = \"empty\"", "is empty");
+    refused("password = \"\"", "is empty");
+    refused("", "lacks a password");
+    refused("password = \"a\"\npassword-file = \"pw\"", "does not go together");
+
+    let file = dir.path().join("ganger.toml");
+    fs::write(&file, worker("password = \"hunter2\"")).unwrap();
+    fs::set_permissions(&file, fs::Permissions::from_mode(0o644)).unwrap();
+    let warnings = load(&file).unwrap().warnings;
+    assert!(warnings.render(false).contains("everybody on this machine can read this password"));
+    assert!(!warnings.render(false).contains("hunter2"));
+    fs::set_permissions(&file, fs::Permissions::from_mode(0o640)).unwrap();
+    assert!(load(&file).unwrap().warnings.is_empty());
+}
+
+#[test]
+fn secrets_are_read_when_a_step_names_them() {
+    let dir = tempfile::tempdir().unwrap();
+    fs::create_dir(dir.path().join("secrets")).unwrap();
+    fs::write(dir.path().join("secrets/token"), "s3cret\n").unwrap();
+    let text = |name: &str| {
+        let step = format!("type = \"ShellCommand\"\ncommand = \"x %(secret:{name})s\"");
+        format!("[master]\nsecrets-directory = \"secrets\"\n{}", with_step(&step))
+    };
+    let config = parse(&text("token"), "f", dir.path()).unwrap().config;
+    let secrets = &config.builders[0].secrets;
+    assert_eq!(secrets.get("token").unwrap().expose_secret(), "s3cret");
+    assert_eq!(secrets.iter().count(), 1);
+    assert!(!format!("{config:?}").contains("s3cret"));
+    for (name, message) in [("nothing", "cannot read"), ("../ganger.toml", "cannot be the name of a file")] {
+        let found = parse(&text(name), "f", dir.path()).unwrap_err().render(false);
+        assert!(found.contains(message), "{found}");
+    }
+    let found = step_errors("type = \"ShellCommand\"\ncommand = \"x %(secret:token)s\"");
+    assert_eq!(
+        found,
+        [
+            "2:11 there is no secret \"token\": nothing says where secrets are [set `secrets-directory` in `[master]`: it holds one file for each secret]"
+        ]
+    );
+}
+
+#[test]
+fn names_that_clash_are_told() {
+    let builders = |second: &str| format!("{MINIMAL}[[builder]]\n{second}\nworkers = [\"w\"]\n");
+    let found = errors(&builders("name = \"b\""));
+    assert_eq!(found, ["9:8 there are two builders of the name \"b\""]);
+    let text = format!("{}[[builder]]\nname = \"a_b\"\nworkers = [\"w\"]\n", builders("name = \"a b\""));
+    let found = errors(&text);
+    assert!(found[0].contains("would use the same directory \"a_b\" on worker \"w\""), "{found:?}");
+    assert!(errors(&builders("name = \"c\"\nworkerbuilddir = \"b\"")).is_empty());
+    assert!(errors(&builders("name = \"_c\""))[0].contains("does not start with `_`"));
+    let text =
+        format!("{MINIMAL}[[builder]]\nname = \"c\"\nworkers = [\"w\", \"w\"]\ntags = [\"t\", \"t\"]\n");
+    assert_eq!(errors(&text), ["10:17 \"w\" is named twice", "11:14 the tag \"t\" is there twice"]);
+    for (name, message) in
+        [("change", "something else logs in"), ("1st", "digit"), ("a b", "' ' in it"), ("", "is empty")]
+    {
+        let found = errors(&format!("[[worker]]\nname = \"{name}\"\npassword = \"p\"\n"));
+        assert!(found[0].contains(message), "{name}: {found:?}");
+    }
+}
+
+#[test]
+fn directories_are_named_as_buildbot_names_them() {
+    let text = MINIMAL.replace("\"b\"", "\"linux/x86 (fast): a-b_c'é\"");
+    assert_eq!(good(&text).config.builders[0].workerbuilddir, "linux_x86__fast___a-b_c_é");
+}
+
+#[test]
+fn schedulers_are_read() {
+    let scheduler = |text: &str| {
+        let text = format!("{MINIMAL}[[scheduler]]\nname = \"s\"\nbuilderNames = [\"b\"]\n{text}");
+        good(&text).config.schedulers[0].clone()
+    };
+    let read = scheduler(
+        "type = \"AnyBranchScheduler\"\nbranches = [\"a\"]\nreason = \"%(name)s 100%%\"\npriority = 5\nproperties = { x = [1] }",
+    );
+    let SchedulerKind::AnyBranch { branches, tree_stable_timer, reason } = &read.kind else {
+        panic!("{read:?}")
+    };
+    assert_eq!((branches.as_deref(), *tree_stable_timer), (Some(&["a".to_owned()][..]), None));
+    assert_eq!(reason.as_deref(), Some("s 100%"));
+    assert_eq!((read.priority, read.properties.get("x")), (5, Some(&json!([1]))));
+    assert_eq!(read.properties.property("x").unwrap().source, "Scheduler");
+
+    let read = scheduler(
+        "type = \"SingleBranchScheduler\"\nbranch = \"main\"\ntreeStableTimer = 0.5\ncodebases = { \"\" = {}, lib = { repository = \"r\", branch = \"b\" } }",
+    );
+    let SchedulerKind::SingleBranch { branch, tree_stable_timer, reason } = &read.kind else {
+        panic!("{read:?}")
+    };
+    assert_eq!(branch.as_deref(), Some("main"));
+    assert_eq!(tree_stable_timer.unwrap().as_millis(), 500);
+    assert_eq!(reason.as_deref(), Some("The SingleBranchScheduler scheduler named 's' triggered this build"));
+    assert_eq!(read.codebases[1].repository, "r");
+
+    let read = scheduler("type = \"ForceScheduler\"\ncodebases = [\"a\", \"b\"]");
+    let SchedulerKind::Force(force) = &read.kind else { panic!("{read:?}") };
+    assert_eq!(
+        (force.button_name.as_str(), force.label.as_str(), force.reason.as_str()),
+        ("s", "s", "force build")
+    );
+    assert_eq!(read.codebases.len(), 2);
+
+    let refused = |text: &str, expect: &[&str]| {
+        let text = format!("{MINIMAL}[[scheduler]]\nname = \"s\"\n{text}");
+        assert_eq!(errors(&text), expect, "{text}");
+    };
+    refused(
+        "type = \"ForceScheduler\"\nbuilderNames = []",
+        &["11:16 `builderNames` is empty: at least one builder is needed"],
+    );
+    refused(
+        "type = \"AnyBranchScheduler\"\nbuilderNames = [\"B\"]",
+        &["11:17 there is no builder \"B\" [did you mean \"b\"?]"],
+    );
+    refused(
+        "builderNames = [\"b\"]\nbranch = \"x\"",
+        &[
+            "8:1 AnyBranchScheduler lacks `type` [`type`: what it waits for]",
+            "11:1 AnyBranchScheduler has no `branch` [did you mean `branches`?]",
+        ],
+    );
+    refused(
+        "type = \"SingleBranchScheduler\"\nbuilderNames = [\"b\"]\nbranch = \"x\"\nreason = \"50%\"\nchange_filter = 1",
+        &[
+            "13:10 after `%` stands `(name)s`, `(classname)s` or, for a percent sign, another `%`",
+            "14:1 SingleBranchScheduler has no `change_filter` [a SingleBranchScheduler has `branch`, an AnyBranchScheduler `branches`]",
+        ],
+    );
+}
+
+#[test]
+fn values_of_properties_keep_their_types() {
+    let text = MINIMAL.replace(
+        "name = \"b\"",
+        "name = \"b\"\nproperties = { a = 1, b = [true, 1.5], c = { d = \"e\" }, f = 2020-01-01 }",
+    );
+    let properties = good(&text).config.builders[0].properties.clone();
+    assert_eq!(properties.get("b"), Some(&json!([true, 1.5])));
+    assert_eq!(properties.get("c"), Some(&json!({ "d": "e" })));
+    assert_eq!(properties.get("f"), Some(&json!("2020-01-01")));
+    let found = errors(&text.replace("a = 1", "a = inf, g = \"%(prop:x)s\""));
+    assert_eq!(found[0].split_once(' ').unwrap().1, "properties hold finite numbers only");
+    assert!(found[1].contains("the same for all builds"), "{found:?}");
+}
