@@ -79,11 +79,11 @@ pub enum LogCompression {
     /// As it is.
     None,
     /// A zlib stream (Buildbot's `gz`): every Buildbot can read it.
-    Gz,
-    /// LZ4 block with its length in front.
-    Lz4,
-    /// Zstandard.
     #[default]
+    Gz,
+    /// LZ4 block with its length in front: Buildbot reads it with its extra `lz4`.
+    Lz4,
+    /// Zstandard: Buildbot reads it with its extra `zstd`.
     Zstd,
 }
 

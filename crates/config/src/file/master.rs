@@ -40,9 +40,9 @@ pub(super) const KEYS: Keys = Keys {
         Key::new(
             "log-compression",
             Kind::Choice(&["none", "gz", "lz4", "zstd"]),
-            "how logs are kept; Buildbot can read each",
+            "how logs are kept; Buildbot reads `lz4` and `zstd` only with its extra packages of these names",
         )
-        .default(Fallback::Text("zstd")),
+        .default(Fallback::Text("gz")),
         Key::new(
             "secrets-directory",
             Kind::Text,
@@ -173,8 +173,8 @@ fn compression(table: &Table<'_>) -> LogCompression {
     });
     match read {
         Some("none") => LogCompression::None,
-        Some("gz") => LogCompression::Gz,
         Some("lz4") => LogCompression::Lz4,
-        _ => LogCompression::Zstd,
+        Some("zstd") => LogCompression::Zstd,
+        _ => LogCompression::Gz,
     }
 }

@@ -108,7 +108,7 @@ fn a_short_configuration_has_sensible_defaults() {
     assert_eq!(config.master.listen, [Endpoint::Tcp { host: "0.0.0.0".into(), port: 9989 }]);
     assert_eq!(config.master.database, Database::Sqlite("/base/state.sqlite".into()));
     assert_eq!(config.master.control_socket, Path::new("/base/ganger.sock"));
-    assert_eq!(config.master.log_compression, LogCompression::Zstd);
+    assert_eq!(config.master.log_compression, LogCompression::Gz);
     assert_eq!(config.master.url, "http://localhost:8010/");
     assert!(config.master.changes.is_none());
     assert_eq!(config.workers[0].keepalive_interval.as_secs(), 3600);
