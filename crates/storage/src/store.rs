@@ -94,7 +94,7 @@ impl Store {
         self.0.master
     }
 
-    /// Why nothing can be written any more, if that is so.
+    /// Why nothing can be written any more, if that is so: the database failed, or the store was closed.
     pub fn failure(&self) -> Option<StorageError> {
         self.0.queue.failure()
     }

@@ -146,3 +146,27 @@ fn parameters_stand_in_their_order() {
         }
     }
 }
+
+/// A restart is quick however long the history is.
+#[test]
+fn a_start_does_not_walk_through_the_history() {
+    let directory = tempfile::tempdir().unwrap();
+    let opened = open::open(&directory.path().join("state.sqlite"), &options()).unwrap();
+    let plan = |statement: &str| -> String {
+        let mut explain = opened.connection.prepare(&format!("EXPLAIN QUERY PLAN {statement}")).unwrap();
+        let values = rusqlite::params_from_iter(vec![1; explain.parameter_count()]);
+        let lines = explain.query_map(values, |row| row.get::<_, String>(3)).unwrap();
+        lines.map(Result::unwrap).collect::<Vec<_>>().join("; ")
+    };
+    for (statement, index) in [
+        (crate::sql::restore::OPEN_BUILDS, "ganger_builds_complete_at (complete_at=?)"),
+        (crate::sql::restore::UNCLAIM_OPEN, "buildrequest_claims_brids (brid=?)"),
+        (crate::sql::restore::CLOSE_LOGS, "logs_slug (stepid=?)"),
+        (crate::sql::builds::LAST_NUMBER, "builds_number (builderid=?)"),
+        (crate::sql::requests::INCOMPLETE_BUILDSETS, "buildsets_complete (complete=?)"),
+        (crate::sql::logs::CHUNKS, "logchunks_lastline (logid=? AND last_line>?)"),
+        (crate::sql::changes::FIND_PARENT_CHANGE, "changes_branch (branch=?)"),
+    ] {
+        assert!(plan(statement).contains(index), "{statement}: {}", plan(statement));
+    }
+}

@@ -140,7 +140,7 @@ impl Queue {
     /// Answers all that wait, now and later, with `error`.
     fn fail(&self, error: &StorageError) {
         let mut state = self.state();
-        state.failed = Some(error.clone());
+        state.failed.get_or_insert_with(|| error.clone());
         let jobs = std::mem::take(&mut state.jobs);
         (state.weight, state.awaited) = (0, 0);
         drop(state);
@@ -195,6 +195,13 @@ struct Writer {
     master: MasterId,
     queue: Arc<Queue>,
     patience: Duration,
+}
+
+impl Drop for Writer {
+    /// Nobody waits for a writer that is gone, whatever ended it.
+    fn drop(&mut self) {
+        self.queue.fail(&StorageError::Closed);
+    }
 }
 
 impl Writer {
@@ -304,7 +311,7 @@ impl Writer {
             });
         let result = result.map_err(|error| match error {
             ApplyError::Refused(reason) => {
-                StorageError::Rejected { write: "a larger change".to_owned(), reason }
+                StorageError::Rejected { write: "what a master finds at its start".to_owned(), reason }
             }
             ApplyError::Sql(error) => StorageError::WriteFailed(Cause::new(error)),
         });

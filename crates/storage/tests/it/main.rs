@@ -1,5 +1,7 @@
 //! The store from outside: what is written can be read, also by a stock Buildbot, and after a crash.
 
+#![expect(clippy::unwrap_used, reason = "a panic is how a test fails, also in what several tests share")]
+
 mod buildbot;
 mod crash;
 mod farm;

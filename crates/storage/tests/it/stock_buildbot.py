@@ -5,6 +5,7 @@
     stock_buildbot.py read DIR      says as JSON what the data API and the database layer find in it
 """
 
+import collections
 import datetime
 import json
 import os
@@ -43,6 +44,8 @@ BuildmasterConfig = {"multiMaster": True, "buildbotNetUsageData": None, "protoco
 def plain(value):
     if isinstance(value, datetime.datetime):
         return int(value.timestamp())
+    if isinstance(value, collections.UserList):
+        return list(value)
     return repr(value)
 
 
