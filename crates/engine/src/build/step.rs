@@ -1,0 +1,280 @@
+//! A step while it runs: what its code can use.
+
+use std::{cell::RefCell, path::PathBuf, sync::Arc};
+
+use bytestring::ByteString;
+use config::Renderable;
+use model::{
+    Json, Properties, Results, StepId,
+    template::{Context, RenderError, Template, to_text},
+};
+use secrecy::ExposeSecret;
+use storage::{
+    Write,
+    log::{Compression, LogKind, Stream},
+};
+use tokio::sync::mpsc;
+use worker_protocol::{EnvValue, System, WorkerInfo};
+
+use super::{
+    arguments::{Arguments, env_value},
+    commander::Commander,
+    context::Rendering,
+    halt::{Halt, chain},
+    journal::Journal,
+    logs::{LogRef, Logs},
+    scrub::Scrubber,
+    summary::{Summary, command_in_short},
+};
+use crate::{BuildControl, BuildOrder, Notice};
+
+/// What lasts as long as the build.
+pub(crate) struct Build {
+    pub(crate) order: Box<BuildOrder>,
+    pub(crate) worker: Arc<dyn Commander>,
+    pub(crate) journal: Journal,
+    pub(crate) properties: Properties,
+    pub(crate) scrubber: Scrubber,
+    /// Where relative paths of the master start.
+    pub(crate) base_dir: PathBuf,
+    pub(crate) compression: Compression,
+    control: Option<mpsc::Receiver<BuildControl>>,
+    /// Somebody stopped it: why, and what it ends as.
+    pub(crate) stopped: Option<(String, Results)>,
+    /// The worker is gone: why.
+    pub(crate) lost: Option<String>,
+}
+
+impl Build {
+    pub(crate) fn new(
+        order: Box<BuildOrder>,
+        worker: Arc<dyn Commander>,
+        journal: Journal,
+        base_dir: PathBuf,
+        compression: Compression,
+        control: mpsc::Receiver<BuildControl>,
+    ) -> Self {
+        let properties = order.properties.clone();
+        Self {
+            order,
+            worker,
+            journal,
+            properties,
+            scrubber: Scrubber::default(),
+            base_dir,
+            compression,
+            control: Some(control),
+            stopped: None,
+            lost: None,
+        }
+    }
+
+    /// Waits until somebody stops the build. Nothing is lost when the future is dropped.
+    pub(crate) async fn stop(&mut self) -> (String, Results) {
+        loop {
+            let Some(control) = &mut self.control else { return std::future::pending().await };
+            match control.recv().await {
+                Some(BuildControl::Stop { reason, results }) => {
+                    self.stopped = Some((reason.clone(), results));
+                    return (reason, results);
+                }
+                None => self.control = None,
+            }
+        }
+    }
+
+    /// Takes note of a stop that came in the meantime.
+    pub(crate) fn hear(&mut self) {
+        while let Some(Ok(BuildControl::Stop { reason, results })) =
+            self.control.as_mut().map(mpsc::Receiver::try_recv)
+        {
+            self.stopped = Some((reason, results));
+        }
+    }
+
+    /// Sets a property of the build.
+    pub(crate) async fn set_property(&mut self, name: &str, value: Json, source: &str) -> Result<(), Halt> {
+        let build = self.order.build;
+        self.properties.set(name, value.clone(), source);
+        let (name, source) = (name.to_owned(), source.to_owned());
+        let write =
+            Write::BuildProperty { build, name: name.clone(), value: value.clone(), source: source.clone() };
+        self.journal.submit(vec![write]).await?;
+        self.journal.hold(Notice::BuildProperty { build, name, value, source });
+        Ok(())
+    }
+
+    /// Renders for this build.
+    pub(crate) fn render<T>(
+        &mut self,
+        what: impl Fn(&dyn Context) -> Result<T, RenderError>,
+    ) -> Result<T, RenderError> {
+        let rendering = Rendering {
+            properties: &self.properties,
+            sourcestamps: &self.order.sourcestamps,
+            worker: self.worker.info(),
+            secrets: &self.order.builder.secrets,
+            used: RefCell::default(),
+        };
+        let rendered = what(&rendering);
+        let used = rendering.used.into_inner();
+        for name in used {
+            if let Some(secret) = self.order.builder.secrets.get(&name) {
+                self.scrubber.add(&name, secret.expose_secret());
+            }
+        }
+        rendered
+    }
+}
+
+/// A step while it runs.
+pub(crate) struct Step {
+    pub(crate) build: Build,
+    pub(crate) config: Arc<config::Step>,
+    pub(crate) id: StepId,
+    pub(crate) name: String,
+    pub(crate) args: Arguments,
+    pub(crate) summary: Summary,
+    pub(crate) logs: Logs,
+}
+
+impl Step {
+    pub(crate) fn new(build: Build, config: Arc<config::Step>, id: StepId, name: String) -> Self {
+        let logs = Logs::new(id, build.compression);
+        Self { build, config, id, name, args: Arguments::default(), summary: Summary::default(), logs }
+    }
+
+    /// Renders all that depends on the build, and says whether the step is to be done.
+    pub(crate) fn prepare(&mut self) -> Result<bool, Halt> {
+        let config = Arc::clone(&self.config);
+        let mut values = Vec::with_capacity(config.args.0.len());
+        for (name, value) in &config.args.0 {
+            values.push(((*name).to_owned(), self.render_as(&format!("argument `{name}`"), value)?));
+        }
+        self.args = Arguments::new(&self.name, values);
+        self.summary.description = self.render_words("description", &config.description)?;
+        self.summary.done = self.render_words("descriptionDone", &config.description_done)?;
+        self.summary.suffix = self.render_words("descriptionSuffix", &config.description_suffix)?;
+        self.summary.command = command_in_short(self.args.get("command"));
+        let wanted = self.render_as("argument `doStepIf`", &config.do_step_if)?;
+        Ok(model::template::is_true(&wanted))
+    }
+
+    fn render_as(&mut self, what: &str, value: &Renderable) -> Result<Json, Halt> {
+        self.build.render(|context| value.render(context)).map_err(|error| {
+            Halt::Broken(format!("{what} of step {:?} cannot be rendered: {}", self.name, chain(&error)))
+        })
+    }
+
+    fn render_words(&mut self, what: &str, words: &[Template]) -> Result<Vec<String>, Halt> {
+        words
+            .iter()
+            .map(|word| self.render_as(&format!("argument `{what}`"), &Renderable::Text(word.clone())))
+            .map(|word| word.map(|word| to_text(&word)))
+            .collect()
+    }
+
+    pub(crate) fn worker(&self) -> &WorkerInfo {
+        self.build.worker.info()
+    }
+
+    /// The directory on the worker that commands run in.
+    pub(crate) fn workdir(&self) -> ByteString {
+        match self.args.text("workdir") {
+            Some(workdir) if !workdir.is_empty() => workdir.into(),
+            _ => ByteString::from_static("build"),
+        }
+    }
+
+    /// The environment of the builder, with that of the step over it.
+    pub(crate) fn merged_env(&mut self) -> Result<Vec<(ByteString, EnvValue)>, Halt> {
+        let builder = Arc::clone(&self.build.order.builder);
+        let mut merged: Vec<(ByteString, EnvValue)> = Vec::with_capacity(builder.env.len());
+        for (name, value) in &builder.env {
+            let value = self
+                .build
+                .render(|context| value.render(context))
+                .map_err(|error| Halt::Broken(format!("`env` of the builder, {name}: {}", chain(&error))))?;
+            merged.push((name.as_str().into(), env_value(&value)));
+        }
+        for (name, value) in self.args.env("env")? {
+            match merged.iter_mut().find(|(known, _)| *known == name) {
+                Some((_, known)) => *known = value,
+                None => merged.push((name, value)),
+            }
+        }
+        Ok(merged)
+    }
+
+    /// Sets a property of the build.
+    pub(crate) async fn set_property(&mut self, name: &str, value: Json, source: &str) -> Result<(), Halt> {
+        self.build.set_property(name, value, source).await
+    }
+
+    /// Gives the step a link.
+    pub(crate) async fn add_url(&mut self, name: &str, url: &str) -> Result<(), Halt> {
+        let build = self.build.order.build;
+        let (step, name, url) = (self.id, name.to_owned(), url.to_owned());
+        let write = Write::StepUrl { step, name: name.clone(), url: url.clone() };
+        self.build.journal.submit(vec![write]).await?;
+        self.build.journal.hold(Notice::StepUrl { step, build, name, url });
+        Ok(())
+    }
+
+    /// The log of this name with the streams of commands; opened if it is not there.
+    pub(crate) async fn log(&mut self, name: &str) -> Result<LogRef, Halt> {
+        match self.logs.find(name) {
+            Some(log) => Ok(log),
+            None => Ok(self.logs.open(&mut self.build.journal, name, LogKind::Stdio).await?),
+        }
+    }
+
+    /// Adds text to a log.
+    pub(crate) async fn append(&mut self, log: LogRef, stream: Stream, text: &str) -> Result<(), Halt> {
+        Ok(self.logs.append(&mut self.build.journal, &self.build.scrubber, log, stream, text).await?)
+    }
+
+    /// A log of plain text.
+    pub(crate) async fn text_log(&mut self, name: &str, text: &str) -> Result<(), Halt> {
+        let log = self.logs.open(&mut self.build.journal, name, LogKind::Text).await?;
+        self.append(log, Stream::Stdout, text).await
+    }
+
+    /// A path on the worker, `within` seen from `base`.
+    pub(crate) fn join(&self, base: &str, within: &str) -> String {
+        join(self.worker().system, base, within)
+    }
+
+    /// A path of the master: `~` is the home directory, what is relative is seen from the configuration's directory.
+    pub(crate) fn master_path(&self, path: &str) -> PathBuf {
+        let home = || std::env::var_os("HOME").map(PathBuf::from);
+        match path.strip_prefix("~/").or_else(|| (path == "~").then_some("")) {
+            Some(rest) if let Some(home) = home() => home.join(rest),
+            _ => self.build.base_dir.join(path),
+        }
+    }
+}
+
+/// A path of a worker, `within` seen from `base`, as the worker's system writes it (Python's `os.path.join`).
+pub(crate) fn join(system: System, base: &str, within: &str) -> String {
+    let (separator, absolute, ends) = match system {
+        System::Posix => ('/', within.starts_with('/'), base.ends_with('/')),
+        System::Nt => (
+            '\\',
+            within.starts_with(['/', '\\']) || within.as_bytes().get(1) == Some(&b':'),
+            base.ends_with(['/', '\\', ':']),
+        ),
+    };
+    if absolute || base.is_empty() {
+        within.to_owned()
+    } else if ends {
+        format!("{base}{within}")
+    } else {
+        format!("{base}{separator}{within}")
+    }
+}
+
+/// The last part of a path (Python's `os.path.basename` on the master, which is POSIX).
+pub(crate) fn base_name(path: &str) -> &str {
+    path.rsplit_once('/').map_or(path, |(_, name)| name)
+}
