@@ -24,6 +24,7 @@ mod pipe;
 mod ports;
 #[cfg(test)]
 mod tests;
+mod workshop;
 
 use std::{fmt, sync::Arc, time::Duration};
 
@@ -36,6 +37,7 @@ pub use self::{
     ledger::Ledger,
     owner::{Owner, Parts, start},
     ports::{Connections, Runner},
+    workshop::Workshop,
 };
 use crate::{
     NoticeSender, Notices,

@@ -1,0 +1,300 @@
+//! `ganger start`: the master itself, with its signals.
+
+use std::{
+    io::{self, Read},
+    path::PathBuf,
+    sync::Arc,
+    time::Duration,
+};
+
+use anyhow::Context;
+use clap::Args;
+use config::{Config, Database};
+use engine::{
+    Clock, NoticeSender, SystemClock,
+    master::{self, Limits, Parts, Workshop},
+    worker::{self, Credentials, Sessions},
+};
+use storage::Store;
+use tokio::{
+    signal::unix::{SignalKind, signal},
+    sync::{mpsc, watch},
+    time::timeout,
+};
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+use tracing::{error, info, warn};
+
+use super::{LogFormat, check::configuration_file, log_to_stderr};
+use crate::{
+    control::{Ending, House, Server},
+    exit::{Exit, Failure},
+    output,
+};
+
+/// What connections may have to tell before they wait for the master.
+const REPORTS: usize = 1024;
+
+/// How long connections may take over their end.
+const CLOSE_WITHIN: Duration = Duration::from_secs(5);
+
+/// Run the master of a directory in the foreground.
+///
+/// HUP reads the configuration again. TERM and INT start no more builds, wait for those that run and end; the second one
+/// ends at once. A build that is cut off is built again by the next master.
+#[derive(Args, Debug)]
+pub(crate) struct Start {
+    /// The directory with the ganger.toml, or the file itself.
+    #[arg(value_name = "DIR", default_value = ".")]
+    path: PathBuf,
+
+    /// How log lines on standard error look.
+    #[arg(long, value_enum, default_value_t)]
+    log_format: LogFormat,
+
+    /// How many seconds running builds have after TERM or INT.
+    #[arg(long, value_name = "SECONDS", default_value_t = 60)]
+    grace: u64,
+
+    /// End at once when standard input does: for a program that starts a master and may be killed.
+    #[arg(long, hide = true)]
+    end_with_stdin: bool,
+}
+
+impl Start {
+    /// Runs until it is told to end.
+    pub(crate) fn run(&self, verbose: u8) -> Result<Exit, Failure> {
+        let file = std::path::absolute(configuration_file(&self.path))?;
+        let config = match config::load(&file) {
+            Ok(loaded) => {
+                if !loaded.warnings.is_empty() {
+                    output::note(loaded.warnings.render(output::stderr_has_colours()).trim_end())?;
+                }
+                loaded.config
+            }
+            Err(errors) => {
+                output::note(errors.render(output::stderr_has_colours()).trim_end())?;
+                return Err(Failure::text(Exit::Usage, errors).advise(match file.try_exists() {
+                    Ok(true) => "mend it and start again; `ganger check` says what is left".to_owned(),
+                    _ => format!("make one with `ganger new {}`", self.path.display()),
+                }));
+            }
+        };
+        log_to_stderr(verbose, self.log_format, "info");
+        tokio::runtime::Builder::new_multi_thread()
+            .enable_all()
+            .build()?
+            .block_on(self.serve(file, Arc::new(config)))
+    }
+
+    async fn serve(&self, file: PathBuf, config: Arc<Config>) -> Result<Exit, Failure> {
+        // First of all, so that no signal finds the usual, sudden end.
+        let signals = Signals::new()?;
+        // A second master of the same directory ends here, before it touches anything.
+        let control = Server::bind(&config.master.control_socket).map_err(|error| {
+            Failure::new(Exit::TryAgain, error)
+                .advise("`ganger status` and `ganger shutdown` talk to a master that runs")
+        })?;
+        let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
+        let started_at = clock.now();
+        let store = open(&config, &clock).await?;
+
+        let (credentials, known) = watch::channel(Arc::new(Credentials::new(&config)));
+        let (in_force, current) = watch::channel(Arc::clone(&config));
+        let (sender, reports) = mpsc::channel(REPORTS);
+        let (connections, stop) = (Workers::new(), CancellationToken::new());
+        let limits = worker::Limits::default();
+        let (sessions, listen) = Sessions::listen(
+            &config.master.listen,
+            known,
+            sender,
+            limits,
+            &connections.tasks,
+            connections.stop.clone(),
+        )
+        .await
+        .map_err(|error| {
+            Failure::new(Exit::TryAgain, error).advise("is the port in use by another master?")
+        })?;
+        let notices = NoticeSender::new();
+        let runner = Workshop {
+            sessions: sessions.clone(),
+            store: store.clone(),
+            notices: notices.clone(),
+            clock: Arc::clone(&clock),
+            config: current,
+        };
+        let parts = Parts {
+            config: Arc::clone(&config),
+            clock: Arc::clone(&clock),
+            reports,
+            connections: Arc::new(sessions),
+            runner: Arc::new(runner),
+            notices,
+            tasks: connections.tasks.clone(),
+            stop: stop.clone(),
+            limits: Limits::default(),
+        };
+        let (master, owner) =
+            master::start(&store, parts).await.context("cannot take up what the database holds")?;
+        let mut owner = tokio::spawn(owner.run());
+
+        let (ending, mut wishes) = watch::channel(Ending::Not);
+        let house = House {
+            master,
+            store: store.clone(),
+            config: in_force,
+            credentials,
+            clock,
+            file,
+            listen,
+            started_at,
+            ending,
+        };
+        let house = Arc::new(house);
+        let stop_control = CancellationToken::new();
+        let control = tokio::spawn(control.serve(Arc::clone(&house), stop_control.clone()));
+        let listener = tokio::spawn(signals.listen(Arc::clone(&house)));
+        if self.end_with_stdin {
+            end_with_stdin(Arc::clone(&house));
+        }
+        info!(
+            title = config.master.title,
+            version = house.version(),
+            control = %config.master.control_socket.display(),
+            "the master runs"
+        );
+
+        let ended = tokio::select! {
+            () = self.wait_for_end(&house, &mut wishes) => {
+                stop.cancel();
+                owner.await
+            }
+            ended = &mut owner => ended,
+        };
+        connections.end().await;
+        listener.abort();
+        stop_control.cancel();
+        control.await?;
+        store.close().await;
+        ended??;
+        info!("the master has ended");
+        Ok(Exit::Ok)
+    }
+
+    /// Waits until the master is to end, and then for running builds, as long as that is wanted.
+    async fn wait_for_end(&self, house: &House, wishes: &mut watch::Receiver<Ending>) {
+        if wishes.wait_for(|ending| *ending != Ending::Not).await.is_err() || *wishes.borrow() == Ending::Now
+        {
+            return;
+        }
+        info!(grace_s = self.grace, "ending: no build is started any more, and those that run may finish");
+        let drained = async {
+            house.master.drain().await?;
+            house.master.drained().await
+        };
+        tokio::select! {
+            drained = timeout(Duration::from_secs(self.grace), drained) => match drained {
+                Ok(Ok(())) => {}
+                Ok(Err(error)) => error!(error = &error as &dyn std::error::Error, "cannot wait for running builds"),
+                Err(_) => warn!("builds that still run are cut off, and built again by the next master"),
+            },
+            _ = wishes.wait_for(|ending| *ending == Ending::Now) => info!("ending at once"),
+        }
+    }
+}
+
+/// Connections, which outlive the master: builds that are cut off still have to tell their workers.
+struct Workers {
+    tasks: TaskTracker,
+    stop: CancellationToken,
+}
+
+impl Workers {
+    fn new() -> Self {
+        Self { tasks: TaskTracker::new(), stop: CancellationToken::new() }
+    }
+
+    async fn end(&self) {
+        self.stop.cancel();
+        self.tasks.close();
+        if timeout(CLOSE_WITHIN, self.tasks.wait()).await.is_err() {
+            warn!(tasks = self.tasks.len(), "connections are still open, and are cut off");
+        }
+    }
+}
+
+/// Opens the database. Its master is named as Buildbot would name it.
+async fn open(config: &Config, clock: &Arc<dyn Clock>) -> Result<Store, Failure> {
+    let Database::Sqlite(path) = config.master.database.clone();
+    let host = rustix::system::uname().nodename().to_string_lossy().into_owned();
+    let options = storage::Options::new(format!("{host}:{}", config.base_dir.display()), clock.now());
+    let shown = path.display().to_string();
+    tokio::task::spawn_blocking(move || Store::open(&path, options))
+        .await?
+        .with_context(|| format!("cannot open the database {shown}"))
+        .map_err(|error| Failure::new(Exit::TryAgain, error))
+}
+
+/// The signals that the master listens to.
+struct Signals {
+    hangup: tokio::signal::unix::Signal,
+    interrupt: tokio::signal::unix::Signal,
+    terminate: tokio::signal::unix::Signal,
+}
+
+impl Signals {
+    fn new() -> io::Result<Self> {
+        Ok(Self {
+            hangup: signal(SignalKind::hangup())?,
+            interrupt: signal(SignalKind::interrupt())?,
+            terminate: signal(SignalKind::terminate())?,
+        })
+    }
+
+    async fn listen(mut self, house: Arc<House>) {
+        loop {
+            tokio::select! {
+                Some(()) = self.hangup.recv() => reload(&house).await,
+                Some(()) = self.interrupt.recv() => end(&house),
+                Some(()) = self.terminate.recv() => end(&house),
+                else => return,
+            }
+        }
+    }
+}
+
+fn end(house: &House) {
+    let already = *house.ending.borrow() != Ending::Not;
+    house.end(if already { Ending::Now } else { Ending::Drain });
+}
+
+async fn reload(house: &House) {
+    match house.reload().await {
+        Ok(reloaded) => {
+            if !reloaded.warnings.is_empty() {
+                warn!("{}", reloaded.warnings);
+            }
+            info!(changes = reloaded.changes.len(), "the configuration was read again and is in use");
+            for change in reloaded.changes {
+                info!(change, "configuration changed");
+            }
+        }
+        Err(refusal) => error!("{}", refusal.message),
+    }
+}
+
+/// Ends the master when whoever started it is gone. Reading standard input cannot be given up, so a thread of its own
+/// does it.
+fn end_with_stdin(house: Arc<House>) {
+    std::thread::spawn(move || {
+        let mut buffer = [0; 256];
+        loop {
+            match io::stdin().lock().read(&mut buffer) {
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Ok(0) | Err(_) => break,
+                Ok(_) => {}
+            }
+        }
+        house.end(Ending::Now);
+    });
+}

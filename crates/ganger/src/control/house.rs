@@ -1,0 +1,181 @@
+//! What requests mean: each is translated to the engine or to a query.
+
+use std::{path::PathBuf, sync::Arc};
+
+use config::Config;
+use engine::{
+    Clock, Refusal as CoreRefusal,
+    master::{Master, MasterError},
+    worker::Credentials,
+};
+use model::{Json, Properties, Time};
+use serde::Serialize;
+use storage::Store;
+use tokio::{io::AsyncWrite, sync::watch};
+
+use super::{
+    BuildStop, ChangeAdded, NewChange, Nothing, Refusal, Reloaded, Request, follow, force,
+    server::{Answers, internal},
+    view,
+};
+
+/// How the master is to end.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Ending {
+    /// Not at all.
+    #[default]
+    Not,
+    /// When no build runs any more.
+    Drain,
+    /// At once.
+    Now,
+}
+
+/// Everything that requests can be about.
+#[derive(Debug)]
+pub(crate) struct House {
+    /// The engine.
+    pub(crate) master: Master,
+    /// The database.
+    pub(crate) store: Store,
+    /// What is in force.
+    pub(crate) config: watch::Sender<Arc<Config>>,
+    /// Who may log in.
+    pub(crate) credentials: watch::Sender<Arc<Credentials>>,
+    /// Tells the time.
+    pub(crate) clock: Arc<dyn Clock>,
+    /// The file that `reload` reads again.
+    pub(crate) file: PathBuf,
+    /// The addresses that are bound.
+    pub(crate) listen: Vec<String>,
+    /// When the master was started.
+    pub(crate) started_at: Time,
+    /// How the master is to end; only ever gets more urgent.
+    pub(crate) ending: watch::Sender<Ending>,
+}
+
+impl House {
+    /// The version of the program.
+    pub(crate) fn version(&self) -> &'static str {
+        env!("CARGO_PKG_VERSION")
+    }
+
+    /// Does what is asked.
+    pub(super) async fn answer<W: AsyncWrite + Unpin>(
+        &self,
+        request: Request,
+        answers: &mut Answers<W>,
+    ) -> Result<Json, Refusal> {
+        match request {
+            Request::Hello(_) => Err(Refusal::new(Refusal::INVALID_REQUEST, "hello was said before")),
+            Request::Status(_) => json(view::status(self).await?),
+            Request::Builds(filter) => json(view::builds(self, filter).await?),
+            Request::Build(selector) => json(view::detail(self, &selector).await?),
+            Request::Force(force) => json(force::run(self, force, answers).await?),
+            Request::ChangeAdd(change) => json(self.add_change(*change).await?),
+            Request::Log(selector) => json(follow::run(self, selector, answers).await?),
+            Request::BuildStop(stop) => json(self.stop_build(stop).await?),
+            Request::Reload(_) => json(self.reload().await?),
+            Request::Shutdown(shutdown) => {
+                self.end(if shutdown.now { Ending::Now } else { Ending::Drain });
+                json(Nothing {})
+            }
+        }
+    }
+
+    /// Lets the master end; nothing makes that less urgent again.
+    pub(crate) fn end(&self, how: Ending) {
+        self.ending.send_if_modified(|ending| {
+            let more = how > *ending;
+            *ending = (*ending).max(how);
+            more
+        });
+    }
+
+    /// Reads the configuration again and puts it in force.
+    pub(crate) async fn reload(&self) -> Result<Reloaded, Refusal> {
+        let file = self.file.clone();
+        let loaded = tokio::task::spawn_blocking(move || config::load(&file)).await.map_err(internal)?;
+        let loaded = loaded.map_err(|errors| {
+            Refusal::new(
+                Refusal::CONFIGURATION,
+                format!(
+                    "{errors}; the master keeps the configuration that it has\n{}",
+                    errors.render(false).trim_end()
+                ),
+            )
+        })?;
+        let warnings = loaded.warnings.render(false).trim_end().to_owned();
+        let config = Arc::new(loaded.config);
+        // A worker that is new must not be refused because it was quicker than the core.
+        let before = self.credentials.send_replace(Arc::new(Credentials::new(&config)));
+        match self.master.reload(Arc::clone(&config)).await {
+            Ok(changes) => {
+                self.config.send_replace(config);
+                Ok(Reloaded { changes, warnings })
+            }
+            Err(error) => {
+                self.credentials.send_replace(before);
+                Err(not_done(error))
+            }
+        }
+    }
+
+    async fn add_change(&self, new: NewChange) -> Result<ChangeAdded, Refusal> {
+        let change = model::Change {
+            author: new.author,
+            committer: new.committer,
+            comments: new.comments,
+            files: new.files,
+            branch: new.branch,
+            revision: new.revision,
+            revlink: new.revlink,
+            when: new.when_timestamp.map_or_else(|| self.clock.now(), Time::from_epoch_seconds),
+            category: new.category,
+            repository: new.repository,
+            codebase: new.codebase,
+            project: new.project,
+            properties: properties(new.properties, "Change"),
+        };
+        let id = self.master.add_change(change).await.map_err(not_done)?;
+        Ok(ChangeAdded { changeid: id.0 })
+    }
+
+    async fn stop_build(&self, stop: BuildStop) -> Result<Nothing, Refusal> {
+        let build = view::find_build(self, &stop.build).await?;
+        if build.complete_at.is_some() {
+            return Err(Refusal::not_found(format!(
+                "{} is complete already",
+                view::name_of(self, &build).await?
+            )));
+        }
+        self.master.stop_build(build.id, stop.reason).await.map_err(not_done)?;
+        Ok(Nothing {})
+    }
+}
+
+/// Properties that somebody gave, with the word for where they came from.
+pub(super) fn properties(given: serde_json::Map<String, Json>, source: &str) -> Properties {
+    let mut properties = Properties::new();
+    for (name, value) in given {
+        properties.set(name, value, source);
+    }
+    properties
+}
+
+/// Why the master does not do what is asked.
+pub(super) fn not_done(error: MasterError) -> Refusal {
+    let code = match &error {
+        MasterError::Refused(CoreRefusal::NotAForceScheduler(_) | CoreRefusal::NotABuilderOf { .. }) => {
+            Refusal::INVALID_PARAMS
+        }
+        MasterError::Refused(_) => Refusal::NOT_FOUND,
+        MasterError::Stalled | MasterError::Unconfirmed | MasterError::Ending => Refusal::TRY_AGAIN,
+        _ => Refusal::INTERNAL,
+    };
+    Refusal::new(code, format!("{:#}", anyhow::Error::new(error)))
+}
+
+fn json(answer: impl Serialize) -> Result<Json, Refusal> {
+    serde_json::to_value(answer).map_err(internal)
+}

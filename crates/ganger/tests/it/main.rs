@@ -1,0 +1,7 @@
+//! The program as a user types it, without any worker but in `quickstart`.
+
+mod cli;
+mod control;
+mod lifecycle;
+mod program;
+mod quickstart;
