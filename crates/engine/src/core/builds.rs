@@ -5,7 +5,11 @@ use std::{sync::Arc, time::Duration};
 use model::{BuildId, BuildNumber, BuildRequestId, BuilderId, Results, Time, WorkerId};
 use storage::Write;
 
-use super::{Action, Answer, BuildOrder, Core, Refusal, ReplyId, SessionId, properties, requests::Buildset};
+use super::{
+    Action, Answer, BuildOrder, Core, Refusal, ReplyId, SessionId, properties,
+    requests::Buildset,
+    workers::{Freed, Verdict},
+};
 use crate::Notice;
 
 /// A build that runs.
@@ -158,7 +162,7 @@ impl Core {
         state_string: String,
     ) {
         let Some(running) = self.builds.remove(&build) else { return };
-        let Running { number, builder, worker, session, requests, stopping, .. } = running;
+        let Running { number, builder, dir, worker, session, requests, stopping, .. } = running;
         // A build that somebody stopped is not done again because its worker went away meanwhile.
         let results = match (results, stopping) {
             (Results::Retry, Some(Results::Cancelled)) => Results::Cancelled,
@@ -183,7 +187,13 @@ impl Core {
                 self.complete_request(now, request, results);
             }
         }
-        self.worker_freed(now, worker, builder, session, results, stopping.is_some());
+        let verdict = match results {
+            // A worker that the build was taken from has shown nothing.
+            Results::Exception | Results::Retry if stopping.is_some() => Verdict::None,
+            Results::Exception | Results::Retry => Verdict::Failed,
+            _ => Verdict::Sane,
+        };
+        self.worker_freed(now, worker, Freed { builder, dir, session, verdict });
         self.offer_worker(now, worker);
         self.offer_builder(now, builder);
         self.note_drained();

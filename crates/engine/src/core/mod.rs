@@ -39,7 +39,7 @@ use storage::{Restored, Write};
 pub use action::{Action, Answer, Batch, BuildControl, BuildOrder, BuilderDir, Outcome, Refusal};
 pub use event::{Event, Force, ReplyId, SessionId};
 pub use ids::NewIds;
-pub use reconfigure::Known;
+pub use reconfigure::{Known, KnownScheduler};
 pub use status::{
     BuildStatus, BuilderStatus, LinkStatus, PendingStatus, SchedulerStatus, Status, WorkerStatus,
 };

@@ -7,7 +7,7 @@ use std::{
 };
 
 use config::Config;
-use model::{BuildNumber, BuilderId, BuildsetId, Change, SchedulerId, Time, WorkerId};
+use model::{BuildNumber, BuilderId, BuildsetId, Change, ChangeId, SchedulerId, Time, WorkerId};
 use secrecy::ExposeSecret;
 use storage::{Identities, Restored, RestoredBuildset, Write};
 
@@ -26,8 +26,19 @@ pub struct Known {
     pub builders: BTreeMap<String, (BuilderId, BuildNumber)>,
     /// Workers by name, with why they are paused (if they are).
     pub workers: BTreeMap<String, (WorkerId, Option<String>)>,
-    /// Schedulers by name, and whether they are enabled.
-    pub schedulers: BTreeMap<String, (SchedulerId, bool)>,
+    /// Schedulers by name.
+    pub schedulers: BTreeMap<String, KnownScheduler>,
+}
+
+/// What the tables know about a scheduler that the core has not met yet.
+#[derive(Clone, Debug, PartialEq)]
+pub struct KnownScheduler {
+    /// Its id.
+    pub id: SchedulerId,
+    /// Whether it acts on changes.
+    pub enabled: bool,
+    /// Changes that it remembers, and whether each is important.
+    pub changes: Vec<(ChangeId, Arc<Change>, bool)>,
 }
 
 impl Core {
@@ -254,15 +265,22 @@ impl Core {
         let mut named = BTreeSet::new();
         let mut moved = Vec::new();
         for (position, new) in config.schedulers.iter().enumerate() {
-            let (id, enabled) = match (self.scheduler_ids.get(&new.name), known.schedulers.get(&new.name)) {
-                (Some(id), _) => (*id, true),
-                (None, Some(known)) => *known,
-                (None, None) => (self.ids.next_scheduler(), true),
+            let id = match (self.scheduler_ids.get(&new.name), known.schedulers.get(&new.name)) {
+                (Some(id), _) => *id,
+                (None, Some(known)) => {
+                    self.schedulers.insert(known.id, Scheduler::new(new.name.clone(), known.enabled));
+                    for (change_id, change, important) in &known.changes {
+                        let remembered = Remembered { change: Arc::clone(change), important: *important };
+                        self.remember(now, known.id, *change_id, remembered);
+                    }
+                    known.id
+                }
+                (None, None) => self.ids.next_scheduler(),
             };
             named.insert(id);
             self.scheduler_ids.insert(new.name.clone(), id);
             let scheduler =
-                self.schedulers.entry(id).or_insert_with(|| Scheduler::new(new.name.clone(), enabled));
+                self.schedulers.entry(id).or_insert_with(|| Scheduler::new(new.name.clone(), true));
             scheduler.position = position;
             match scheduler.config.replace(Arc::clone(new)) {
                 None => {

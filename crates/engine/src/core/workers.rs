@@ -67,6 +67,27 @@ pub(super) struct Quarantine {
     next: Duration,
 }
 
+/// A build that is over, as its worker sees it.
+#[derive(Debug)]
+pub(super) struct Freed {
+    pub(super) builder: BuilderId,
+    /// The directory it ran in.
+    pub(super) dir: String,
+    pub(super) session: SessionId,
+    pub(super) verdict: Verdict,
+}
+
+/// What a build has shown about its worker.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Verdict {
+    /// It works.
+    Sane,
+    /// Its machinery failed.
+    Failed,
+    /// Nothing.
+    None,
+}
+
 impl Worker {
     pub(super) fn new(name: String) -> Self {
         Self {
@@ -265,32 +286,29 @@ impl Core {
         self.reply(reply, Answer::Done);
     }
 
-    /// A build of `builder` on a worker is over. `told` says whether the core had it end.
-    pub(super) fn worker_freed(
-        &mut self,
-        now: Time,
-        id: WorkerId,
-        builder: BuilderId,
-        session: SessionId,
-        results: Results,
-        told: bool,
-    ) {
+    /// A build on a worker is over.
+    pub(super) fn worker_freed(&mut self, now: Time, id: WorkerId, freed: Freed) {
+        let Freed { builder, dir, session, verdict } = freed;
         let Some(worker) = self.workers.get_mut(&id) else { return };
         worker.running.remove(&builder);
         let same_connection = worker.link.session() == Some(session);
-        match results {
-            // The machinery failed: let others have a try, and never spin.
-            Results::Exception | Results::Retry if same_connection && !told => self.quarantine(now, id),
-            Results::Exception | Results::Retry => {}
-            _ => worker.quarantine.next = QUARANTINE,
+        match verdict {
+            // Let others have a try, and never spin.
+            Verdict::Failed if same_connection => self.quarantine(now, id),
+            Verdict::Failed | Verdict::None => {}
+            Verdict::Sane => worker.quarantine.next = QUARANTINE,
         }
         self.refresh_worker(id);
-        if self.workers.get(&id).is_some_and(|worker| worker.config.is_none()) {
+        let Some(worker) = self.workers.get(&id) else { return };
+        if worker.config.is_none() {
             return self.let_go_if_idle(id);
         }
-        let still_configured = self.builders.get(&builder).and_then(|builder| builder.group);
-        let worker = self.workers.get(&id);
-        if worker.is_some_and(|worker| still_configured.is_none_or(|group| !worker.groups.contains(&group))) {
+        // What a reload changed for this builder could not be told while it ran.
+        let configured = self
+            .builders
+            .get(&builder)
+            .and_then(|builder| Some((builder.group.as_ref()?, &builder.config.as_ref()?.workerbuilddir)));
+        if configured.is_none_or(|(group, now)| !worker.groups.contains(group) || *now != dir) {
             self.send_builders(id);
         }
         self.shut_down_if_idle(id);

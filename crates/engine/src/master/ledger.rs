@@ -7,7 +7,7 @@ use model::{BuildNumber, BuildsetId, Change};
 use storage::{BuildFilter, BuildOrder, Identities, Restored, StorageError, Store, Write};
 
 use super::ports::Boxed;
-use crate::core::Known;
+use crate::core::{Known, KnownScheduler};
 
 /// Where rows go.
 pub trait Ledger: Send + Sync + 'static {
@@ -51,7 +51,13 @@ async fn look_up(store: &Store, names: &Identities) -> Result<Known, StorageErro
     }
     if !names.schedulers.is_empty() {
         for row in store.schedulers().await?.into_iter().filter(|row| names.schedulers.contains(&row.name)) {
-            known.schedulers.insert(row.name, (row.id, row.enabled));
+            let mut changes = Vec::new();
+            for (id, important) in store.scheduler_changes(row.id).await? {
+                // A change may have been pruned since.
+                let change = store.change(id).await?;
+                changes.extend(change.map(|found| (id, Arc::new(found.change), important)));
+            }
+            known.schedulers.insert(row.name, KnownScheduler { id: row.id, enabled: row.enabled, changes });
         }
     }
     Ok(known)

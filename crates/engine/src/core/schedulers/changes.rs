@@ -51,7 +51,11 @@ impl Core {
         remembered: Remembered,
     ) {
         let Some(scheduler) = self.schedulers.get_mut(&id) else { return };
-        let Some(config) = &scheduler.config else { return };
+        let Some(config) = &scheduler.config else {
+            // Not in the configuration: kept for when it comes back.
+            scheduler.timers.entry(TimerKey::Only).or_default().changes.insert(change_id, remembered);
+            return;
+        };
         // With no timer (any more), what was remembered is due at once.
         let wait = tree_stable_timer(config).unwrap_or_default();
         let key = timer_key(config, &remembered.change);
