@@ -41,7 +41,7 @@ alwaysRun = true
         .to_owned()
             + &force(&["b"])),
     );
-    let _worker = farm.worker(WorkerKind::newest(), "w1");
+    let _worker = farm.worker(WorkerKind::NEWEST);
     let build = farm.build("b", &[]);
     assert_eq!(build["results"], 2, "{build}");
     let expect = [("fine", 0), ("tolerated", 2), ("fatal", 2), ("always", 0)];
@@ -77,7 +77,7 @@ command = "echo built %(prop:got_revision)s on %(prop:workername)s"
         force(&["b"])
     );
     let mut farm = Farm::start(&objects);
-    let _worker = farm.worker(WorkerKind::newest(), "w1");
+    let _worker = farm.worker(WorkerKind::NEWEST);
 
     let build = farm.build("b", &[]);
     assert_eq!(build["results"], 0, "{build}\n{}", farm.log_of("b", 1, &[]));
@@ -117,9 +117,10 @@ compress = "gz"
     .to_owned()
         + &force(&["b"]);
     let mut farm = Farm::start(&objects);
-    let source: Vec<u8> = (0..300_000_u32).map(|index| (index.wrapping_mul(2_654_435_761) >> 24) as u8).collect();
+    let source: Vec<u8> =
+        (0..300_000_u32).map(|index| (index.wrapping_mul(2_654_435_761) >> 24) as u8).collect();
     fs::write(farm.path("source.bin"), &source).expect("a writable scratch directory");
-    let _worker = farm.worker(WorkerKind::newest(), "w1");
+    let _worker = farm.worker(WorkerKind::NEWEST);
     let build = farm.build("b", &[]);
     assert_eq!(build["results"], 0, "{build}\n{}", farm.log_of("b", 1, &[]));
     assert_eq!(fs::read_to_string(farm.path("uploads/note.txt")).expect("uploaded"), "made for w1\n");
@@ -128,8 +129,9 @@ compress = "gz"
 
 #[test]
 fn a_running_build_can_be_stopped() {
-    let mut farm = Farm::start(&shell_builder("b", &[("long", "echo started; sleep 1000"), ("next", "true")]));
-    let worker = farm.worker(WorkerKind::newest(), "w1");
+    let mut farm =
+        Farm::start(&shell_builder("b", &[("long", "echo started; sleep 1000"), ("next", "true")]));
+    let worker = farm.worker(WorkerKind::NEWEST);
     farm.ganger(&["force", "b"]);
     farm.eventually("the build runs", |farm| {
         let build = farm.find("b", 1)?;
@@ -152,7 +154,7 @@ fn urgent_requests_are_built_first() {
             farm.ganger(&["force", "b", "--priority", priority, "--property", &format!("urgency={urgency}")]);
         assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     }
-    let _worker = farm.worker(WorkerKind::newest(), "w1");
+    let _worker = farm.worker(WorkerKind::NEWEST);
     farm.wait_complete("b", 3);
     let order = [1, 2, 3].map(|number| farm.detail("b", number)["properties"]["urgency"]["value"].clone());
     assert_eq!(order, ["high", "middle", "low"]);

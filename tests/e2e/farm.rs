@@ -8,7 +8,7 @@ use std::{
 };
 
 use serde_json::Value;
-use testkit::worker::{StockWorker, WorkerKind};
+use testkit::worker::{StockWorker, WorkerKind, WorkerOptions};
 
 /// Long enough for a Python worker to start on a busy machine.
 pub(crate) const LIMIT: Duration = Duration::from_secs(60);
@@ -20,14 +20,33 @@ pub(crate) struct Farm {
     directory: tempfile::TempDir,
     port: u16,
     master: Option<Child>,
+    /// What follows the first endpoint in `listen`.
+    endpoints: String,
+    /// What follows that in `[master]`.
+    settings: String,
     objects: String,
 }
 
 impl Farm {
     /// Starts a master with these builders and schedulers, a worker `w1`, and a free port.
     pub(crate) fn start(objects: &str) -> Self {
+        Self::new("", "", objects)
+    }
+
+    /// The same with more keys of `[master]`.
+    pub(crate) fn start_with(settings: &str, objects: &str) -> Self {
+        Self::new("", settings, objects)
+    }
+
+    /// The same with one more endpoint.
+    pub(crate) fn listening_too(endpoint: &str, objects: &str) -> Self {
+        Self::new(&format!(", {endpoint:?}"), "", objects)
+    }
+
+    fn new(endpoints: &str, settings: &str, objects: &str) -> Self {
         let directory = tempfile::tempdir().expect("a scratch directory");
-        let mut farm = Self { directory, port: 0, master: None, objects: objects.to_owned() };
+        let [endpoints, settings, objects] = [endpoints, settings, objects].map(str::to_owned);
+        let mut farm = Self { directory, port: 0, master: None, endpoints, settings, objects };
         farm.write_config("");
         farm.restart();
         farm
@@ -35,14 +54,13 @@ impl Farm {
 
     /// Writes the configuration again, with more objects.
     pub(crate) fn write_config(&self, more: &str) {
-        let Self { port, objects, .. } = self;
+        let Self { port, endpoints, settings, objects, .. } = self;
         let text = format!(
             r#"
 [master]
 title = "End to end"
-database = "state.sqlite"
-listen = ["tcp:127.0.0.1:{port}"]
-control-socket = "control.sock"
+listen = ["tcp:127.0.0.1:{port}"{endpoints}]
+{settings}
 
 [[worker]]
 name = "w1"
@@ -54,12 +72,6 @@ keepalive_interval = 2
 "#
         );
         fs::write(self.path("ganger.toml"), text).expect("a writable scratch directory");
-    }
-
-    /// Replaces what `start` was given.
-    pub(crate) fn replace_objects(&mut self, objects: &str) {
-        self.objects = objects.to_owned();
-        self.write_config("");
     }
 
     pub(crate) fn path(&self, name: &str) -> PathBuf {
@@ -106,7 +118,9 @@ keepalive_interval = 2
 
     /// Sends the master a signal by its name.
     pub(crate) fn signal(&self, name: &str) {
-        signal(self.master.as_ref().expect("the master runs").id(), name);
+        let process = self.master.as_ref().expect("the master runs").id().to_string();
+        let status = Command::new("kill").args([&format!("-{name}"), &process]).status();
+        assert!(status.expect("kill can be run").success(), "cannot send {name}");
     }
 
     /// Waits until the master ends by itself.
@@ -147,16 +161,17 @@ keepalive_interval = 2
         serde_json::from_slice(&output.stdout).expect("one JSON value")
     }
 
-    /// Starts a stock worker and waits until it is ready for builds.
-    pub(crate) fn worker(&mut self, kind: WorkerKind, name: &str) -> StockWorker {
-        let worker = self.worker_process(kind, name, PASSWORD);
-        self.wait_connected(name, true);
+    /// Starts a stock worker as `w1` and waits until it is ready for builds.
+    pub(crate) fn worker(&mut self, kind: WorkerKind) -> StockWorker {
+        let worker = self.worker_with(kind, &WorkerOptions::new(self.port, "w1", PASSWORD));
+        self.wait_connected("w1", true);
         worker
     }
 
     /// Starts a stock worker.
-    pub(crate) fn worker_process(&self, kind: WorkerKind, name: &str, password: &str) -> StockWorker {
-        StockWorker::start(kind, "127.0.0.1", self.port, name, password).expect("a worker can be started")
+    pub(crate) fn worker_with(&self, kind: WorkerKind, options: &WorkerOptions) -> StockWorker {
+        let venv = kind.venv().expect("its environment is made");
+        StockWorker::start(kind, &venv, options).expect("a worker can be started")
     }
 
     pub(crate) fn port(&self) -> u16 {
@@ -207,7 +222,8 @@ keepalive_interval = 2
         self.eventually("the step has output", |farm| {
             farm.find(builder, number)?;
             let build = farm.detail(builder, number);
-            let log = build["steps"].as_array()?.iter().find(|row| row["name"] == step)?["logs"].get(0)?.clone();
+            let log =
+                build["steps"].as_array()?.iter().find(|row| row["name"] == step)?["logs"].get(0)?.clone();
             (log["num_lines"].as_i64()? >= lines).then_some(build)
         })
     }
@@ -231,7 +247,11 @@ keepalive_interval = 2
             if let Some(answer) = ask(self) {
                 return answer;
             }
-            assert!(Instant::now() < deadline, "{what}: not within {LIMIT:?}; the master says:\n{}", self.log_text());
+            assert!(
+                Instant::now() < deadline,
+                "{what}: not within {LIMIT:?}; the master says:\n{}",
+                self.log_text()
+            );
             std::thread::sleep(Duration::from_millis(50));
         }
     }
@@ -244,12 +264,6 @@ impl Drop for Farm {
             master.wait().ok();
         }
     }
-}
-
-/// Sends a process a signal by its name.
-pub(crate) fn signal(process: u32, name: &str) {
-    let status = Command::new("kill").args([&format!("-{name}"), &process.to_string()]).status();
-    assert!(status.expect("kill can be run").success(), "cannot send {name} to {process}");
 }
 
 /// A Git repository with one commit on `master`.
@@ -269,7 +283,14 @@ impl Repository {
 
     pub(crate) fn git(&self, args: &[&str]) -> String {
         let output = Command::new("git")
-            .args(["-c", "user.name=Nobody", "-c", "user.email=nobody@example.org", "-c", "commit.gpgsign=false"])
+            .args([
+                "-c",
+                "user.name=Nobody",
+                "-c",
+                "user.email=nobody@example.org",
+                "-c",
+                "commit.gpgsign=false",
+            ])
             .args(args)
             .current_dir(self.path())
             .output()
@@ -297,14 +318,19 @@ pub(crate) fn force(builders: &[&str]) -> String {
 pub(crate) fn shell_builder(name: &str, steps: &[(&str, &str)]) -> String {
     let mut text = format!("[[builder]]\nname = {name:?}\nworkers = [\"w1\"]\n");
     for (step, command) in steps {
-        text.push_str(&format!("[[builder.step]]\ntype = \"ShellCommand\"\nname = {step:?}\ncommand = '''{command}'''\n"));
+        text.push_str(&format!(
+            "[[builder.step]]\ntype = \"ShellCommand\"\nname = {step:?}\ncommand = '''{command}'''\n"
+        ));
     }
     text + &force(&[name])
 }
 
-/// Results of each step, by name, in order.
+/// Results of each configured step, by name, in order.
 pub(crate) fn step_results(build: &Value) -> Vec<(String, i64)> {
-    let steps = build["steps"].as_array().expect("a list");
-    let row = |step: &Value| (step["name"].as_str().unwrap_or_default().to_owned(), step["results"].as_i64().unwrap_or(-1));
+    let [preparation, steps @ ..] = &build["steps"].as_array().expect("a list")[..] else { return Vec::new() };
+    assert_eq!(preparation["name"], "worker_preparation", "as Buildbot has it since 3.0");
+    let row = |step: &Value| {
+        (step["name"].as_str().unwrap_or_default().to_owned(), step["results"].as_i64().unwrap_or(-1))
+    };
     steps.iter().map(row).collect()
 }

@@ -21,7 +21,7 @@ builderNames = ["b"]
 treeStableTimer = 1
 "#;
     let mut farm = Farm::start(objects);
-    let _worker = farm.worker(WorkerKind::newest(), "w1");
+    let _worker = farm.worker(WorkerKind::NEWEST);
     for revision in ["r1", "r2", "r3"] {
         let output = farm.ganger(&["change", "--author", "me", "--branch", "topic", "--revision", revision]);
         assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
@@ -41,14 +41,14 @@ fn a_timer_that_ran_when_the_master_was_killed_still_fires() {
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     farm.kill();
     farm.restart();
-    let _worker = farm.worker(WorkerKind::newest(), "w1");
+    let _worker = farm.worker(WorkerKind::NEWEST);
     farm.wait_complete("b", 1);
 }
 
 #[test]
 fn a_reload_brings_a_new_builder_while_another_builds() {
     let mut farm = Farm::start(&shell_builder("b", &[("long", "sleep 5")]));
-    let _worker = farm.worker(WorkerKind::newest(), "w1");
+    let _worker = farm.worker(WorkerKind::NEWEST);
     farm.ganger(&["force", "b"]);
     farm.eventually("the build runs", |farm| farm.find("b", 1));
     farm.write_config(
@@ -67,19 +67,22 @@ fn a_reload_brings_a_new_builder_while_another_builds() {
 #[test]
 fn a_bad_configuration_changes_nothing() {
     let mut farm = Farm::start(&shell_builder("b", &[("one", "true")]));
-    let _worker = farm.worker(WorkerKind::newest(), "w1");
+    let _worker = farm.worker(WorkerKind::NEWEST);
     farm.write_config("[[builder]]\nname = \"c\"\nworkers = [\"w2\"]\nsteps = 5\n");
     let output = farm.ganger(&["reload"]);
     let said = String::from_utf8_lossy(&output.stderr).into_owned();
     assert_eq!(output.status.code(), Some(64), "{said}");
-    assert!(said.contains("ganger.toml:") && said.contains("w1"), "names file, line and the nearest worker:\n{said}");
+    assert!(
+        said.contains("ganger.toml:") && said.contains("w1"),
+        "names file, line and the nearest worker:\n{said}"
+    );
     assert_eq!(farm.build("b", &[])["results"], 0);
 }
 
 #[test]
 fn a_terminated_master_lets_builds_finish() {
     let mut farm = Farm::start(&shell_builder("b", &[("some", "sleep 2; echo finished")]));
-    let _worker = farm.worker(WorkerKind::newest(), "w1");
+    let _worker = farm.worker(WorkerKind::NEWEST);
     farm.ganger(&["force", "b"]);
     farm.eventually("the build runs", |farm| farm.find("b", 1));
     farm.signal("TERM");
@@ -91,8 +94,9 @@ fn a_terminated_master_lets_builds_finish() {
 
 #[test]
 fn a_master_that_must_end_at_once_has_its_builds_done_again() {
-    let mut farm = Farm::start(&shell_builder("b", &[("long", "[ -e again ] || { touch again; sleep 1000; }")]));
-    let _worker = farm.worker(WorkerKind::newest(), "w1");
+    let mut farm =
+        Farm::start(&shell_builder("b", &[("long", "[ -e again ] || { touch again; sleep 1000; }")]));
+    let _worker = farm.worker(WorkerKind::NEWEST);
     farm.ganger(&["force", "b"]);
     farm.eventually("the build runs", |farm| {
         farm.find("b", 1)?;

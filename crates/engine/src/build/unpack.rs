@@ -92,7 +92,8 @@ fn unpack_into(stream: Box<dyn Read>, root: &Path, limits: Limits) -> io::Result
 }
 
 fn unpack_entry(entry: &mut Entry<'_, Box<dyn Read>>, name: &Path, root: &Path) -> io::Result<()> {
-    let inside = ordinary(name)?;
+    // buildbot-worker 4.3.0 calls the uploaded directory itself `/`.
+    let inside = if name == Path::new("/") { PathBuf::new() } else { ordinary(name)? };
     let kind = entry.header().entry_type();
     if inside.as_os_str().is_empty() {
         return if kind == EntryType::Directory { Ok(()) } else { Err(refused("it has no name")) };
