@@ -82,7 +82,7 @@ fn handle(
             objects.into_iter().try_for_each(|object| broker.release(object))
         }
         Event::Call { method, args, reply, .. } => {
-            args.iter().try_for_each(|arg| broker.release_in(arg))?;
+            broker.release_in(&args)?;
             reply.map_or(Ok(()), |reply| broker.fail(reply, Failure::no_such_method(&method)))
         }
         other => {

@@ -25,14 +25,16 @@ pub struct Limits {
     pub list: usize,
     /// Lists inside one another; at most [`MAX_DEPTH`].
     pub depth: usize,
-    /// Bytes of one top-level expression.
+    /// Bytes of one top-level expression, and bytes of its strings with those that back references repeat.
     pub message: usize,
     /// Bytes of one top-level expression from a peer that has not logged in yet (see [`Broker::server`]).
     ///
     /// [`Broker::server`]: crate::Broker::server
     pub login_message: usize,
-    /// Elements of one top-level expression, the nested ones included.
+    /// Elements of one top-level expression, the nested ones included. Also those that back references repeat.
     pub nodes: usize,
+    /// The same from a peer that has not logged in yet.
+    pub login_nodes: usize,
     /// Different objects of the peer's that it may hand us at a time.
     pub references: usize,
     /// Retired objects of ours whose late `decref`s are still counted; the oldest are forgotten first, and any
@@ -44,7 +46,7 @@ pub struct Limits {
     pub logins: usize,
     /// Bytes waiting to be written above which the owner should stop producing.
     pub high_water: usize,
-    /// Bytes waiting to be written above which the connection is given up.
+    /// Bytes waiting to be written above which the connection is given up. Before a login, `high_water` is it.
     pub outgoing: usize,
     /// The time a peer has for its part of negotiation and login.
     pub handshake: Duration,
@@ -58,8 +60,9 @@ impl Default for Limits {
             list: 640 * 1024,
             depth: 128,
             message: 32 * 1024 * 1024,
-            login_message: 1024 * 1024,
+            login_message: 256 * 1024,
             nodes: 1_000_000,
+            login_nodes: 16_384,
             references: 4096,
             tombstones: 4096,
             pending_calls: 16_384,

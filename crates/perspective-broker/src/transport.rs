@@ -2,6 +2,7 @@
 
 use crate::broker::{Broker, Event, ProtocolError};
 use bytes::{Buf, BytesMut};
+use std::fmt;
 use std::future::{Future, poll_fn};
 use std::io;
 use std::pin::{Pin, pin};
@@ -60,7 +61,6 @@ pub enum TransportError {
 /// }
 /// # }
 /// ```
-#[derive(Debug)]
 pub struct Transport<S> {
     io: S,
     broker: Broker,
@@ -70,6 +70,17 @@ pub struct Transport<S> {
     congested: bool,
     deadline: Option<Pin<Box<Sleep>>>,
     refusals: u64,
+}
+
+impl<S: fmt::Debug> fmt::Debug for Transport<S> {
+    /// Shows nothing of what was or will be on the wire: there are secrets in it.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Transport")
+            .field("io", &self.io)
+            .field("broker", &self.broker)
+            .field("ended", &self.ended)
+            .finish_non_exhaustive()
+    }
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Transport<S> {

@@ -4,6 +4,7 @@ use super::{Dialect, Element, type_byte, vocabulary};
 use crate::limits::{LimitExceeded, Limits, MAX_DEPTH, MAX_PREFIX};
 use bytes::{Buf, Bytes, BytesMut};
 use num_bigint::{BigInt, BigUint, Sign};
+use std::fmt;
 
 /// Strings from this length on are slices of the read buffer; shorter ones are copied.
 ///
@@ -37,10 +38,8 @@ pub enum DecodeError {
 ///
 /// Open lists live on a stack of its own, so a byte is looked at once however the stream is cut, and neither nesting nor
 /// dropping what was read can overflow the program's stack. After an error every further call gives the same error.
-#[derive(Debug)]
 pub struct Decoder {
     limits: Limits,
-    message_limit: usize,
     dialect: Dialect,
     digits: [u8; MAX_PREFIX],
     digits_len: usize,
@@ -51,14 +50,13 @@ pub struct Decoder {
     failed: Option<DecodeError>,
 }
 
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy)]
 enum Payload {
     None,
     String(usize),
     Float,
 }
 
-#[derive(Debug)]
 struct OpenList {
     len: usize,
     items: Vec<Element>,
@@ -73,7 +71,6 @@ impl Decoder {
                 depth: limits.depth.min(MAX_DEPTH),
                 ..*limits
             },
-            message_limit: limits.message,
             dialect: Dialect::None,
             digits: [0; MAX_PREFIX],
             digits_len: 0,
@@ -90,8 +87,10 @@ impl Decoder {
         self.dialect = dialect;
     }
 
-    pub(crate) fn set_message_limit(&mut self, bytes: usize) {
-        self.message_limit = bytes;
+    /// Sets [`Limits::message`] and [`Limits::nodes`] for what follows, and for the expression at hand.
+    pub(crate) fn set_message_limits(&mut self, bytes: usize, nodes: usize) {
+        self.limits.message = bytes;
+        self.limits.nodes = nodes;
     }
 
     /// Takes the next whole top-level expression out of `input`; `None` asks for more bytes.
@@ -239,7 +238,19 @@ impl Decoder {
 
     fn spend(&mut self, bytes: usize) -> Result<(), DecodeError> {
         self.used = self.used.saturating_add(bytes);
-        Ok(LimitExceeded::check("message", self.used, self.message_limit)?)
+        Ok(LimitExceeded::check("message", self.used, self.limits.message)?)
+    }
+}
+
+impl fmt::Debug for Decoder {
+    /// Shows nothing of what was read: there may be secrets in it.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Decoder")
+            .field("dialect", &self.dialect)
+            .field("depth", &self.open.len())
+            .field("used", &self.used)
+            .field("failed", &self.failed)
+            .finish_non_exhaustive()
     }
 }
 

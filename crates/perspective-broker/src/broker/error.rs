@@ -51,7 +51,8 @@ pub enum ProtocolError {
     NotReading {
         /// Bytes that would have to be kept.
         buffered: u64,
-        /// [`Limits::outgoing`](crate::Limits::outgoing).
+        /// [`Limits::outgoing`](crate::Limits::outgoing), or before a login
+        /// [`Limits::high_water`](crate::Limits::high_water).
         bound: u64,
     },
 }

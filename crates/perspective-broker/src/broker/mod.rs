@@ -16,13 +16,14 @@ pub use ids::{Callee, LocalId, LoginId, RemoteId, ReplyId, RequestId, Target};
 pub use login::Proof;
 
 use crate::banana::{Decoder, Dialect, EncodeError, Encoder, encode};
-use crate::jelly::{Failure, Jellier, Value};
+use crate::jelly::{Failure, Jellier, Size, Value, remotes_in};
 use crate::limits::{LimitExceeded, Limits};
 use bytes::{Bytes, BytesMut};
 use exports::Exports;
 use imports::Imports;
 use login::PasswordDigest;
 use std::collections::{HashMap, VecDeque};
+use std::fmt;
 
 /// The version of the broker protocol (`twisted.spread.pb.Broker.version`).
 const VERSION: i64 = 6;
@@ -31,7 +32,6 @@ const VERSION: i64 = 6;
 ///
 /// Nothing here reads a clock, blocks or sleeps. The owner feeds [`receive`](Self::receive), empties
 /// [`poll_event`](Self::poll_event) and writes what is in [`outgoing`](Self::outgoing).
-#[derive(Debug)]
 pub struct Broker {
     limits: Limits,
     role: Role,
@@ -92,6 +92,21 @@ enum Call {
     Login { request: RequestId },
 }
 
+impl fmt::Debug for Broker {
+    /// Shows nothing of what was or will be on the wire: there are secrets in it.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Broker")
+            .field("role", &self.role)
+            .field("state", &self.state)
+            .field("logged_in", &self.logged_in)
+            .field("buffered", &self.buffered())
+            .field("events", &self.events.len())
+            .field("calls", &self.calls.len())
+            .field("replies", &self.replies.len())
+            .finish_non_exhaustive()
+    }
+}
+
 impl Broker {
     /// The side that was connected to. It speaks first, and logs peers in: calls to its root object are answered by
     /// the broker, and [`Limits::login_message`] holds until a login is accepted.
@@ -125,16 +140,13 @@ impl Broker {
     /// there is no login.
     pub fn expose_root(mut self) -> Self {
         self.root = Root::Exposed;
-        self.decoder.set_message_limit(self.limits.message);
+        self.bound_messages();
         self
     }
 
     fn new(limits: Limits, role: Role, root: Root, dialects: &[Dialect]) -> Self {
-        let mut decoder = Decoder::new(&limits);
-        if root == Root::Login {
-            decoder.set_message_limit(limits.login_message.min(limits.message));
-        }
-        Self {
+        let decoder = Decoder::new(&limits);
+        let mut broker = Self {
             limits,
             role,
             root,
@@ -155,7 +167,28 @@ impl Broker {
             logins_undecided: 0,
             refusals: 0,
             logged_in: false,
+        };
+        broker.bound_messages();
+        broker
+    }
+
+    /// Whether the peer is somebody that nobody knows yet.
+    fn is_stranger(&self) -> bool {
+        self.root == Root::Login && !self.logged_in
+    }
+
+    /// What one message may be, with its back references replaced by what they refer to.
+    fn message_bound(&self) -> Size {
+        let Limits { message, login_message, nodes, login_nodes, .. } = self.limits;
+        if self.is_stranger() {
+            return Size { nodes: nodes.min(login_nodes), bytes: message.min(login_message) };
         }
+        Size { nodes, bytes: message }
+    }
+
+    fn bound_messages(&mut self) {
+        let Size { nodes, bytes } = self.message_bound();
+        self.decoder.set_message_limits(bytes, nodes);
     }
 
     /// The limits that it was made with.
@@ -187,7 +220,7 @@ impl Broker {
     pub fn awaits_peer(&self) -> bool {
         match self.state {
             State::Negotiating => true,
-            State::Ready(_) => self.root == Root::Login && !self.logged_in && self.logins_undecided == 0,
+            State::Ready(_) => self.is_stranger() && self.logins_undecided == 0,
             State::Broken(_) => false,
         }
     }
@@ -310,13 +343,16 @@ impl Broker {
         Ok(())
     }
 
-    /// Gives back every reference in a value that is of no interest.
+    /// Gives back every reference in values of one event that are of no interest: the arguments of a call, or an answer.
+    ///
+    /// Values that came together go in together: a container that several of them share was sent once, and so were the
+    /// references in it.
     ///
     /// # Errors
     ///
     /// As [`release`](Self::release); the references before the one that failed are given back.
-    pub fn release_in(&mut self, value: &Value) -> Result<(), SendError> {
-        value.remotes().into_iter().try_for_each(|id| self.release(id))
+    pub fn release_in<'v>(&mut self, values: impl IntoIterator<Item = &'v Value>) -> Result<(), SendError> {
+        remotes_in(values).into_iter().try_for_each(|id| self.release(id))
     }
 
     /// Logs in at the peer: the challenge is answered, then [`Event::LoggedIn`] or [`Event::Failed`] comes.
@@ -362,7 +398,7 @@ impl Broker {
         let accepted = self.decide(login, |broker| broker.answer(login.0, perspective.into()));
         if accepted.is_ok() {
             self.logged_in = true;
-            self.decoder.set_message_limit(self.limits.message);
+            self.bound_messages();
         }
         accepted
     }
@@ -493,10 +529,12 @@ impl Broker {
 
     /// A peer that does not read must not make us keep everything for it.
     fn check_room(&mut self) -> Result<(), SendError> {
-        if self.buffered() <= self.limits.outgoing {
+        let Limits { outgoing, high_water, .. } = self.limits;
+        let bound = if self.is_stranger() { outgoing.min(high_water) } else { outgoing };
+        if self.buffered() <= bound {
             return Ok(());
         }
-        let (buffered, bound) = (self.buffered() as u64, self.limits.outgoing as u64);
+        let (buffered, bound) = (self.buffered() as u64, bound as u64);
         self.state = State::Broken(ProtocolError::NotReading { buffered, bound });
         Err(SendError::NotReading { buffered, bound })
     }

@@ -7,7 +7,7 @@ use super::{
     SendError, State, Target, VERSION,
 };
 use crate::banana::{Dialect, Element, Encoder};
-use crate::jelly::{Failure, Unjellied, Value, unjelly_tree};
+use crate::jelly::{Failure, Unjellied, Value, remotes_in, unjelly_tree};
 use crate::limits::LimitExceeded;
 use bytes::{Bytes, BytesMut};
 use bytestring::ByteString;
@@ -383,7 +383,10 @@ impl Broker {
     /// A value that is not accepted becomes the failure that the peer or the caller is to see; the objects in it
     /// are given back at once.
     fn take_in(&mut self, element: Element) -> Result<Result<Value, Failure>, ProtocolError> {
-        let Unjellied { value, remotes, locals } = unjelly_tree(element);
+        let Unjellied { value, remotes, locals, size } = unjelly_tree(element);
+        let bound = self.message_bound();
+        LimitExceeded::check("nodes", size.nodes, bound.nodes)?;
+        LimitExceeded::check("message", size.bytes, bound.bytes)?;
         for remote in &remotes {
             self.imports.add(*remote, self.limits.references)?;
         }
@@ -432,12 +435,12 @@ impl Broker {
     }
 
     fn give_back_call(&mut self, args: &[Value], kwargs: &[(Value, Value)]) -> Result<(), ProtocolError> {
-        self.give_back(args)?;
-        self.give_back(kwargs.iter().flat_map(|(key, value)| [key, value]))
+        let named = kwargs.iter().flat_map(|(key, value)| [key, value]);
+        self.give_back(args.iter().chain(named))
     }
 
     fn give_back<'v>(&mut self, values: impl IntoIterator<Item = &'v Value>) -> Result<(), ProtocolError> {
-        values.into_iter().try_for_each(|value| self.give_back_ids(value.remotes()))
+        self.give_back_ids(remotes_in(values))
     }
 
     fn give_back_ids(&mut self, ids: Vec<RemoteId>) -> Result<(), ProtocolError> {

@@ -251,7 +251,7 @@ fn references_are_counted_by_occurrence() {
 
     // It can be given away again.
     let again = pair.deliver(object.into());
-    pair.server.release_in(&again).unwrap();
+    pair.server.release_in([&again]).unwrap();
     assert!(matches!(pair.settle().1[..], [Event::Released { .. }]));
 }
 
@@ -680,6 +680,72 @@ fn copies_and_names_arrive_as_they_are() {
 }
 
 /// Something like what a peer says, with everything in it possibly wrong.
+#[test]
+fn what_back_references_repeat_counts() {
+    let reference = |number, contents| sexp([word("reference"), Element::Int(number), contents]);
+    let dereference = |number| sexp([word("dereference"), Element::Int(number)]);
+    let list = |items: Vec<Element>| Element::List([word("list")].into_iter().chain(items).collect());
+    let limits = Limits { message: 100_000, nodes: 10_000, ..Limits::default() };
+    let long = list(vec![Element::Bytes(vec![b'x'; 1000].into())]);
+    let wide = list(vec![Element::Int(1); 100]);
+    for (contents, limit) in [(long, "message"), (wide, "nodes")] {
+        let items = |count| {
+            [reference(1, contents.clone())].into_iter().chain((0..count).map(|_| dereference(1))).collect()
+        };
+        let mut broker = facing_us(Broker::server(limits).expose_root());
+        hear(&mut broker, message(1, word("root"), "take", vec![list(items(10))])).unwrap();
+        let error = hear(&mut broker, message(2, word("root"), "take", vec![list(items(200))])).unwrap_err();
+        assert!(matches!(error, ProtocolError::Limit(exceeded) if exceeded.limit == limit), "{error:?}");
+    }
+}
+
+#[test]
+fn objects_in_a_container_that_occurs_twice_are_given_back_once() {
+    let shared = Value::from(Shared::new(Value::list([Value::Local(LocalId::new(1))])));
+    let mut pair = Pair::login();
+    let object = pair.client.export();
+    assert_eq!(object.get(), 1);
+    // What `callRemote("nothing", objects, objects)` sends.
+    pair.client.call(crate::Callee::Root, "nothing", vec![shared.clone(), shared], vec![]).unwrap();
+    let (at_server, at_client) = pair.settle();
+    assert!(at_server.is_empty());
+    assert!(
+        matches!(&at_client[..], [Event::Released { local }, Event::Failed { failure, .. }]
+        if *local == object && failure.is("twisted.spread.flavors.NoSuchMethod")),
+        "{at_client:?}"
+    );
+}
+
+#[test]
+fn a_stranger_gets_little_room() {
+    let limits = Limits::default();
+    let numbers = |count| message(1, word("root"), "login", vec![Element::Int(1); count]);
+    let mut broker = facing_us(Broker::server(limits));
+    hear(&mut broker, numbers(limits.login_nodes - 100)).unwrap();
+    let error = hear(&mut broker, numbers(limits.login_nodes)).unwrap_err();
+    assert!(
+        matches!(error, ProtocolError::Decode(crate::DecodeError::Limit(l)) if l.limit == "nodes"),
+        "{error:?}"
+    );
+
+    let mut broker = facing_us(Broker::server(limits));
+    let error = (1..1_000_000).find_map(|n| hear(&mut broker, message(n, word("root"), "x", vec![])).err());
+    let bound = limits.high_water as u64;
+    assert!(matches!(error, Some(ProtocolError::NotReading { bound: b, .. }) if b == bound), "{error:?}");
+    assert!(broker.buffered() <= limits.high_water);
+}
+
+#[test]
+fn what_goes_over_the_wire_is_not_shown() {
+    let mut pair = Pair::open();
+    pair.client.send(crate::Callee::Root, "take", vec!["hunter2".into()], vec![]).unwrap();
+    assert!(!format!("{:?}", pair.client).contains("hunter2"));
+    let mut half = pair.client.outgoing().split();
+    half.truncate(half.len() - 1);
+    pair.server.receive(&mut half).unwrap();
+    assert!(!format!("{:?}", pair.server).contains("hunter2"));
+}
+
 fn expressions() -> impl Strategy<Value = Element> {
     let words = [
         "message",
@@ -748,9 +814,7 @@ proptest! {
                 // An owner that answers everything, in the ways that there are.
                 match event {
                     Event::Call { args, reply, .. } => {
-                        for arg in &args {
-                            server.release_in(arg).unwrap();
-                        }
+                        server.release_in(&args).unwrap();
                         let object = server.export();
                         exported.push(object);
                         if let Some(reply) = reply {

@@ -88,6 +88,16 @@ impl Failure {
         }
     }
 
+    /// Bytes that [`from_state`](Self::from_state) copies at most.
+    pub(super) fn text_in(state: &Value) -> usize {
+        let len = |value: &Value| value.as_bytes().map_or(0, <[u8]>::len);
+        let texts = ["type", "value", "traceback"].iter().filter_map(|key| state.get(key)).map(len);
+        let parents = ["parents", "_parents"].iter().filter_map(|key| state.get(key)?.as_list());
+        // The list of texts takes room too, however short they are.
+        let parents = parents.flatten().map(|parent| len(parent).saturating_add(size_of::<String>()));
+        texts.chain(parents).fold(0, usize::saturating_add)
+    }
+
     /// Makes a failure of whatever a peer sent in an `error`.
     ///
     /// It is not always a `CopyableFailure`: an exception that is itself copyable travels as its own class

@@ -14,6 +14,7 @@ pub use failure::Failure;
 pub(crate) use jellier::Jellier;
 pub use jellier::jelly;
 pub use shared::{Backref, Shared};
-pub(crate) use unjellier::{Unjellied, unjelly_tree};
+pub(crate) use unjellier::{Size, Unjellied, unjelly_tree};
 pub use unjellier::{UnjellyError, unjelly};
+pub(crate) use value::remotes_in;
 pub use value::{Copyable, Value};

@@ -1,5 +1,5 @@
 use super::{Copyable, Date, DateTime, Decimal, Failure, Shared, Time, TimeDelta, UnjellyError, Value};
-use super::{jelly, unjelly, unjelly_tree};
+use super::{Size, jelly, unjelly, unjelly_tree};
 use crate::banana::{Decoder, Dialect, Element, EncodeError};
 use crate::limits::{LimitExceeded, Limits};
 use crate::{LocalId, RemoteId};
@@ -127,8 +127,47 @@ fn references_must_make_sense() {
     assert_eq!(refused(twice), UnjellyError::DuplicateReference(1));
     let inside = reference(1, list([reference(1, list([]))]));
     assert_eq!(refused(inside), UnjellyError::DuplicateReference(1));
-    let itself = unjelly(reference(1, dereference(1))).unwrap();
-    assert_eq!(itself.as_list(), None);
+}
+
+#[test]
+fn only_containers_have_numbers() {
+    // Anything else could be repeated without end by a few bytes, or make chains that take long to follow.
+    let chained = list([reference(1, list([])), reference(2, dereference(1))]);
+    let nested = reference(1, reference(2, list([])));
+    let text = sexp([word("unicode"), word("a")]);
+    for odd in [reference(1, dereference(1)), chained, nested, reference(1, text), reference(1, word("a"))] {
+        let expected = "a number and a container";
+        assert_eq!(unjelly(odd).unwrap_err(), UnjellyError::Malformed { form: "reference", expected });
+    }
+}
+
+#[test]
+fn a_value_is_as_large_as_it_is_without_back_references() {
+    let size = |element| unjelly_tree(element).size;
+    let nested = |number, contents: Element| reference(number, list([contents.clone(), contents]));
+    let spelled = size(list([list([word("abc"), word("abc")]), list([word("abc"), word("abc")])]));
+    let referred = size(list([nested(1, word("abc")), dereference(1)]));
+    assert_eq!(referred.bytes, spelled.bytes);
+    assert!(referred.nodes >= spelled.nodes);
+    let doubled = |number| nested(number, dereference(number - 1));
+    let items = [nested(1, word("abc"))].into_iter().chain((2..100).map(doubled));
+    assert_eq!(size(list(items)), Size { nodes: usize::MAX, bytes: usize::MAX }, "a tree without end");
+}
+
+#[test]
+fn many_failures_with_one_text_are_refused() {
+    let long = Element::Bytes(vec![b'x'; 600 * 1024].into());
+    let pair = |key, value| sexp([word(key), value]);
+    let class = || Element::Bytes(Bytes::from_static(b"twisted.spread.pb.CopyableFailure"));
+    let state = sexp([word("dictionary"), pair("value", word("v")), pair("parents", list([long]))]);
+    let first = sexp([class(), reference(1, state)]);
+    let alone = unjelly(first.clone()).unwrap();
+    assert_eq!(alone.as_failure().unwrap().value, "v");
+    let again = || sexp([class(), dereference(1)]);
+    let many = list([first].into_iter().chain(std::iter::repeat_with(again).take(30_000)));
+    // Each of them would be a copy of the text: 18 GB.
+    let expected = "less text";
+    assert_eq!(unjelly(many).unwrap_err(), UnjellyError::Malformed { form: "failure", expected });
 }
 
 #[test]

@@ -34,6 +34,10 @@ pub enum UnjellyError {
     DuplicateReference(i64),
 }
 
+/// Bytes of text in the failures of one value, however often a back reference repeats them. A stock peer sends one
+/// failure at a time.
+const FAILURE_TEXT: usize = 4 * 1024 * 1024;
+
 /// A value and what the broker has to know about it.
 #[derive(Debug)]
 pub(crate) struct Unjellied {
@@ -43,6 +47,34 @@ pub(crate) struct Unjellied {
     pub(crate) remotes: Vec<RemoteId>,
     /// Every `("local" n)` in it.
     pub(crate) locals: Vec<LocalId>,
+    /// What it would be without back references.
+    pub(crate) size: Size,
+}
+
+/// How much a value is when every back reference is replaced by what it refers to.
+///
+/// Somebody who reads a value sees through back references, so this, and not what was sent, is the work and the memory
+/// that it costs.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Size {
+    /// Elements, as [`Limits::nodes`](crate::Limits::nodes) counts them.
+    pub(crate) nodes: usize,
+    /// Bytes of strings.
+    pub(crate) bytes: usize,
+}
+
+impl Size {
+    fn plus(self, other: Self) -> Self {
+        Self { nodes: self.nodes.saturating_add(other.nodes), bytes: self.bytes.saturating_add(other.bytes) }
+    }
+
+    /// What came since `earlier`.
+    fn since(self, earlier: Self) -> Self {
+        Self {
+            nodes: self.nodes.saturating_sub(earlier.nodes),
+            bytes: self.bytes.saturating_sub(earlier.bytes),
+        }
+    }
 }
 
 /// Makes a value of an element.
@@ -71,11 +103,20 @@ struct Unjellier {
     error: Option<UnjellyError>,
     /// Inside a failure's state, of which only some keys matter.
     lenient: usize,
+    size: Size,
+    failure_text: usize,
 }
 
 struct Slot {
     shared: Shared,
     state: SlotState,
+    size: Size,
+}
+
+impl Slot {
+    fn awaited(lenient: bool) -> Self {
+        Self { shared: Shared::open(), state: SlotState::Awaited { lenient }, size: Size::default() }
+    }
 }
 
 #[derive(PartialEq)]
@@ -96,7 +137,7 @@ impl Unjellier {
             self.fail(UnjellyError::UnknownReference(number));
         }
         let value = self.error.map_or(Ok(value), Err);
-        Unjellied { value, remotes: self.remotes, locals: self.locals }
+        Unjellied { value, remotes: self.remotes, locals: self.locals, size: self.size }
     }
 
     fn fail(&mut self, error: UnjellyError) -> Value {
@@ -115,8 +156,14 @@ impl Unjellier {
             Element::Int(int) => Value::Int(int),
             Element::BigInt(int) => Value::BigInt(int),
             Element::Float(float) => Value::Float(float),
-            Element::Bytes(bytes) => Value::Bytes(bytes),
-            Element::List(items) => self.form(items),
+            Element::Bytes(bytes) => {
+                self.size.bytes = self.size.bytes.saturating_add(bytes.len());
+                Value::Bytes(bytes)
+            }
+            Element::List(items) => {
+                self.size.nodes = self.size.nodes.saturating_add(items.len());
+                self.form(items)
+            }
         }
     }
 
@@ -179,6 +226,7 @@ impl Unjellier {
         let Some(Element::Bytes(bytes)) = one(rest) else {
             return self.malformed("unicode", "one string");
         };
+        self.size.bytes = self.size.bytes.saturating_add(bytes.len());
         match ByteString::try_from(bytes) {
             Ok(text) => Value::Text(text),
             Err(_) => self.fail(UnjellyError::NotUtf8),
@@ -244,9 +292,18 @@ impl Unjellier {
         let Some(state) = one(rest) else {
             return self.malformed("failure", "its state");
         };
+        let before = self.size;
         self.lenient += 1;
         let state = self.value(state);
         self.lenient -= 1;
+        // Of the state only some texts are kept.
+        self.size = before;
+        let text = Failure::text_in(&state);
+        self.size.bytes = self.size.bytes.saturating_add(text);
+        self.failure_text = self.failure_text.saturating_add(text);
+        if self.failure_text > FAILURE_TEXT {
+            return self.malformed("failure", "less text");
+        }
         Value::Failure(Box::new(Failure::from_state(&state)))
     }
 
@@ -266,20 +323,25 @@ impl Unjellier {
         else {
             return self.malformed("reference", "a number and a container");
         };
-        let slot = self
-            .slots
-            .entry(number)
-            .or_insert_with(|| Slot { shared: Shared::open(), state: SlotState::Awaited { lenient: true } });
+        let slot = self.slots.entry(number).or_insert_with(|| Slot::awaited(true));
         if !matches!(slot.state, SlotState::Awaited { .. }) {
             self.drop_element(contents);
             return self.fail(UnjellyError::DuplicateReference(number));
         }
         slot.state = SlotState::Open;
         let shared = slot.shared.clone();
-        let contents = self.value(contents);
+        let before = self.size;
+        let mut contents = self.value(contents);
+        if !is_container(&contents) {
+            // Jelly never gives a number to anything else. A text that is shared could be meant a million times, and a
+            // reference to a reference makes chains that take long to follow.
+            contents = self.malformed("reference", "a number and a container");
+        }
         shared.close(contents);
+        let size = self.size.since(before);
         if let Some(slot) = self.slots.get_mut(&number) {
             slot.state = SlotState::Closed;
+            slot.size = size;
         }
         Value::Shared(shared)
     }
@@ -289,12 +351,12 @@ impl Unjellier {
             return self.malformed("dereference", "a number");
         };
         let lenient = self.lenient > 0;
-        let slot = self
-            .slots
-            .entry(number)
-            .or_insert_with(|| Slot { shared: Shared::open(), state: SlotState::Awaited { lenient } });
+        let slot = self.slots.entry(number).or_insert_with(|| Slot::awaited(lenient));
         match &mut slot.state {
-            SlotState::Closed => return Value::Shared(slot.shared.clone()),
+            SlotState::Closed => {
+                self.size = self.size.plus(slot.size);
+                return Value::Shared(slot.shared.clone());
+            }
             SlotState::Open => {}
             SlotState::Awaited { lenient: all } => *all &= lenient,
         }
@@ -309,6 +371,19 @@ impl Unjellier {
             self.lenient -= 1;
         }
     }
+}
+
+fn is_container(value: &Value) -> bool {
+    matches!(
+        value,
+        Value::List(_)
+            | Value::Tuple(_)
+            | Value::Dict(_)
+            | Value::Set(_)
+            | Value::FrozenSet(_)
+            | Value::Copy(_)
+            | Value::Failure(_)
+    )
 }
 
 fn one(mut rest: impl Iterator<Item = Element>) -> Option<Element> {

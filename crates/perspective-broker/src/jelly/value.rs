@@ -6,6 +6,7 @@ use bytes::Bytes;
 use bytestring::ByteString;
 use num_bigint::BigInt;
 use std::borrow::Cow;
+use std::collections::HashSet;
 
 /// A value as Jelly knows it (`twisted.spread.jelly`, `_Jellier.jelly`).
 ///
@@ -248,23 +249,28 @@ impl Value {
     ///
     /// What is inside a shared container counts once.
     pub fn remotes(&self) -> Vec<RemoteId> {
-        let mut found = Vec::new();
-        let mut seen = std::collections::HashSet::new();
-        let mut pending = vec![self];
-        while let Some(value) = pending.pop() {
-            match value {
-                Self::Remote(id) => found.push(*id),
-                Self::List(items) | Self::Tuple(items) | Self::Set(items) | Self::FrozenSet(items) => {
-                    pending.extend(items);
-                }
-                Self::Dict(pairs) => pending.extend(pairs.iter().flat_map(|(key, value)| [key, value])),
-                Self::Copy(copy) => pending.push(&copy.state),
-                Self::Shared(shared) if seen.insert(shared.address()) => pending.push(shared.value()),
-                _ => {}
-            }
-        }
-        found
+        remotes_in([self])
     }
+}
+
+/// The object ids of the peer's in values that came in one expression, one for each occurrence that was on the wire.
+pub(crate) fn remotes_in<'v>(values: impl IntoIterator<Item = &'v Value>) -> Vec<RemoteId> {
+    let mut found = Vec::new();
+    let mut seen = HashSet::new();
+    let mut pending: Vec<&Value> = values.into_iter().collect();
+    while let Some(value) = pending.pop() {
+        match value {
+            Value::Remote(id) => found.push(*id),
+            Value::List(items) | Value::Tuple(items) | Value::Set(items) | Value::FrozenSet(items) => {
+                pending.extend(items);
+            }
+            Value::Dict(pairs) => pending.extend(pairs.iter().flat_map(|(key, value)| [key, value])),
+            Value::Copy(copy) => pending.push(&copy.state),
+            Value::Shared(shared) if seen.insert(shared.address()) => pending.push(shared.value()),
+            _ => {}
+        }
+    }
+    found
 }
 
 impl From<()> for Value {
