@@ -9,7 +9,7 @@ use std::{
 
 use anyhow::Context;
 use clap::Args;
-use config::{Config, Database};
+use config::{Config, Database, Diagnostics, Severity};
 use engine::{
     Clock, NoticeSender, SystemClock,
     master::{self, Limits, Parts, Workshop},
@@ -63,27 +63,46 @@ pub(crate) struct Start {
 impl Start {
     /// Runs until it is told to end.
     pub(crate) fn run(&self, verbose: u8) -> Result<Exit, Failure> {
+        log_to_stderr(verbose, self.log_format, "info");
         let file = std::path::absolute(configuration_file(&self.path))?;
         let config = match config::load(&file) {
             Ok(loaded) => {
-                if !loaded.warnings.is_empty() {
-                    output::note(loaded.warnings.render(output::stderr_has_colours()).trim_end())?;
-                }
+                self.tell(&loaded.warnings)?;
                 loaded.config
             }
             Err(errors) => {
-                output::note(errors.render(output::stderr_has_colours()).trim_end())?;
+                self.tell(&errors.errors)?;
+                self.tell(&errors.warnings)?;
                 return Err(Failure::text(Exit::Usage, errors).advise(match file.try_exists() {
                     Ok(true) => "mend it and start again; `ganger check` says what is left".to_owned(),
                     _ => format!("make one with `ganger new {}`", self.path.display()),
                 }));
             }
         };
-        log_to_stderr(verbose, self.log_format, "info");
         tokio::runtime::Builder::new_multi_thread()
             .enable_all()
             .build()?
             .block_on(self.serve(file, Arc::new(config)))
+    }
+
+    /// Says what is wrong with the configuration: over its lines for people, as log lines for programs.
+    fn tell(&self, found: &Diagnostics) -> Result<(), Failure> {
+        if found.is_empty() {
+            return Ok(());
+        }
+        match self.log_format {
+            LogFormat::Text => output::note(found.render(output::stderr_has_colours()).trim_end())?,
+            LogFormat::Json => {
+                for one in found {
+                    let (file, line, column, help) = (&one.file, one.line, one.column, one.help.as_deref());
+                    match one.severity {
+                        Severity::Error => error!(file, line, column, help, "{}", one.message),
+                        Severity::Warning => warn!(file, line, column, help, "{}", one.message),
+                    }
+                }
+            }
+        }
+        Ok(())
     }
 
     async fn serve(&self, file: PathBuf, config: Arc<Config>) -> Result<Exit, Failure> {

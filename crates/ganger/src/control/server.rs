@@ -31,7 +31,7 @@ use super::{Notification, PROTOCOL, REQUEST_LIMIT, Refusal, Request, Welcome, ho
 const CONNECTIONS: usize = 64;
 
 /// How long a connection may take to say hello.
-const HELLO_WITHIN: Duration = Duration::from_secs(10);
+const HELLO_WITHIN: Duration = Duration::from_secs(3);
 
 /// How long to wait when no connection can be accepted, for want of file descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
