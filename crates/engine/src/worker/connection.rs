@@ -334,14 +334,7 @@ impl<'a, S: Io> Connection<'a, S> {
 
     /// An event that no build wants. The command is stopped, and let go on to its end.
     fn throw_away(&mut self, command: CommandId, event: CommandEvent) -> Result<(), Ending> {
-        if let Some(running) = self.commands.get_mut(&command)
-            && !running.abandoned
-        {
-            running.abandoned = true;
-            self.session
-                .interrupt(self.transport.broker(), command, "nobody listens any more")
-                .map_err(|error| told(&error))?;
-        }
+        self.abandon(command)?;
         match event {
             CommandEvent::Write { ticket, .. } | CommandEvent::Unpack { ticket } => {
                 self.session.answer_write(self.transport.broker(), ticket).map_err(|error| told(&error))
@@ -349,6 +342,17 @@ impl<'a, S: Io> Connection<'a, S> {
             CommandEvent::Read { ticket, .. } => self.answer_read(ticket, Bytes::new()),
             _ => Ok(()),
         }
+    }
+
+    /// Stops a command that no build wants any more, once.
+    fn abandon(&mut self, command: CommandId) -> Result<(), Ending> {
+        match self.commands.get_mut(&command) {
+            Some(running) if !running.abandoned => running.abandoned = true,
+            _ => return Ok(()),
+        }
+        self.session
+            .interrupt(self.transport.broker(), command, "nobody listens any more")
+            .map_err(|error| told(&error))
     }
 
     fn over(&mut self, command: CommandId) -> Result<(), Ending> {
@@ -391,11 +395,16 @@ impl<'a, S: Io> Connection<'a, S> {
                 if let Ok(id) = &started {
                     self.commands.insert(*id, Running { events, abandoned: false });
                 }
-                // A build that does not wait any more has dropped the channel of events too.
-                drop(reply.send(started));
-                Ok(())
+                match reply.send(started) {
+                    // The build does not wait any more.
+                    Err(Ok(id)) => self.abandon(id),
+                    Ok(()) | Err(Err(_)) => Ok(()),
+                }
             }
             LinkOrder::Interrupt { command, why } => {
+                if self.commands.get(&command).is_some_and(|running| running.events.is_closed()) {
+                    return self.abandon(command);
+                }
                 self.session.interrupt(broker, command, &why).map_err(|error| told(&error))
             }
             LinkOrder::AnswerWrite { ticket } => {

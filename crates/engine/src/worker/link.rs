@@ -99,6 +99,7 @@ pub struct RunningCommand {
     id: CommandId,
     events: mpsc::Receiver<CommandEvent>,
     link: WorkerLink,
+    over: bool,
 }
 
 impl WorkerLink {
@@ -150,7 +151,7 @@ impl WorkerLink {
         };
         self.order(order).await?;
         match started.await.map_err(|_| self.lost())? {
-            Ok(id) => Ok(RunningCommand { id, events, link: self.clone() }),
+            Ok(id) => Ok(RunningCommand { id, events, link: self.clone(), over: false }),
             Err(StartError::Unsupported(unsupported)) => Err(CommandError::Unsupported(unsupported)),
             Err(error) => Err(CommandError::NotStarted(error)),
         }
@@ -174,10 +175,11 @@ impl RunningCommand {
     ///
     /// Nothing is lost when the future is dropped.
     pub async fn next(&mut self) -> CommandEvent {
-        match self.events.recv().await {
-            Some(event) => event,
-            None => CommandEvent::Lost(self.link.lost().why),
-        }
+        let event = self.events.recv().await;
+        let event = event.unwrap_or_else(|| CommandEvent::Lost(self.link.lost().why));
+        self.over |=
+            matches!(event, CommandEvent::Complete(_) | CommandEvent::Refused(_) | CommandEvent::Lost(_));
+        event
     }
 
     /// Asks the worker to kill the command, which then still ends with [`CommandEvent::Complete`].
@@ -195,5 +197,16 @@ impl RunningCommand {
     /// is cut off: the worker asks again.
     pub async fn answer_read(&self, ticket: ReadTicket, data: Bytes) {
         drop(self.link.order(LinkOrder::AnswerRead { ticket, data }).await);
+    }
+}
+
+impl Drop for RunningCommand {
+    fn drop(&mut self) {
+        if self.over {
+            return;
+        }
+        let why = "nobody listens any more".to_owned();
+        // A connection that is behind with its orders finds out by itself, as soon as the command says something.
+        drop(self.link.orders.try_send(LinkOrder::Interrupt { command: self.id, why }));
     }
 }

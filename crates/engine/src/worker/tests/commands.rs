@@ -97,8 +97,8 @@ async fn a_command_that_nobody_listens_to_is_stopped_and_its_builder_free_again(
     let mut worker = house.worker(options("w1", PASSWORD));
     let (_session, link) = house.attach("w1", &["b1"]).await;
     let command = link.command("b1", shell(&["hang"])).await.expect("it starts");
+    // It says nothing more by itself.
     drop(command);
-    worker.does(|worker, broker| worker.print(broker, "b1", "stdout", "anybody?\n")).await;
     while !matches!(worker.event().await, FakeEvent::Interrupted { .. }) {}
     let started = async {
         loop {
@@ -111,6 +111,19 @@ async fn a_command_that_nobody_listens_to_is_stopped_and_its_builder_free_again(
     };
     let mut command = timeout(LIMIT, started).await.expect("free in time");
     assert_eq!(output(&mut command).await.0.trim_end(), "free");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_command_whose_start_nobody_waits_for_is_stopped() {
+    let mut house = House::new();
+    let mut worker = house.worker(options("w1", PASSWORD));
+    let (_session, link) = house.attach("w1", &["b1"]).await;
+    {
+        let mut starting = std::pin::pin!(link.command("b1", shell(&["hang"])));
+        let polled = std::future::poll_fn(|cx| std::task::Poll::Ready(starting.as_mut().poll(cx))).await;
+        assert!(polled.is_pending(), "the connection has not looked at it yet");
+    }
+    while !matches!(worker.event().await, FakeEvent::Interrupted { .. }) {}
 }
 
 #[tokio::test(start_paused = true)]
