@@ -52,7 +52,7 @@ impl Owner {
             Event::Call { args, kwargs, reply, .. } => {
                 for value in args.iter().chain(kwargs.iter().map(|(_, value)| value)) {
                     if self.choice & 2 == 0 {
-                        ignore(self.broker.release_in(value));
+                        ignore(self.broker.release_in([value]));
                     }
                     if let Some(id) = value.as_remote() {
                         let request = self.broker.call(id, "update", vec![value.clone()], Vec::new());
@@ -90,7 +90,7 @@ impl Owner {
             Event::LoginAnonymous { login, .. } => ignore(self.broker.refuse_login(login)),
             Event::Answered { request, value } => {
                 self.answered(request);
-                ignore(self.broker.release_in(&value));
+                ignore(self.broker.release_in([&value]));
             }
             Event::Failed { request, .. } => self.answered(request),
             Event::LoggedIn { request, perspective } => {
