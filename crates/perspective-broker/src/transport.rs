@@ -67,6 +67,8 @@ pub struct Transport<S> {
     input: BytesMut,
     ended: bool,
     unflushed: bool,
+    /// The most that has waited to be written since the buffer for it was new.
+    peak: usize,
     congested: bool,
     deadline: Option<Pin<Box<Sleep>>>,
     refusals: u64,
@@ -92,6 +94,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Transport<S> {
             input: BytesMut::new(),
             ended: false,
             unflushed: false,
+            peak: 0,
             congested: false,
             deadline: None,
             refusals: 0,
@@ -183,11 +186,15 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Transport<S> {
                 let whole = self.broker.is_between_messages() && self.input.is_empty();
                 return Poll::Ready(if whole { Ok(None) } else { Err(TransportError::Truncated) });
             }
-            if let Poll::Ready(Err(error)) = written {
-                return Poll::Ready(Err(error.into()));
-            }
             self.poll_deadline(cx)?;
-            ready!(self.poll_read(cx))?;
+            match (self.poll_read(cx), written) {
+                (Poll::Ready(Ok(())), _) => {}
+                // A peer that has gone may have said something before.
+                (_, Poll::Ready(Err(error))) | (Poll::Ready(Err(error)), _) => {
+                    return Poll::Ready(Err(error.into()));
+                }
+                (Poll::Pending, _) => return Poll::Pending,
+            }
             // An error is on the broker's books, and comes after the events before it.
             drop(self.broker.receive(&mut self.input));
         }
@@ -195,7 +202,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Transport<S> {
 
     /// Writes as much as the stream takes; ready when everything is written and flushed.
     fn poll_write(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let high_water = self.broker.limits().high_water;
         let out = self.broker.outgoing();
+        self.peak = self.peak.max(out.len());
         while !out.is_empty() {
             let written = ready!(Pin::new(&mut self.io).poll_write(cx, out))?;
             if written == 0 {
@@ -203,6 +212,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Transport<S> {
             }
             out.advance(written);
             self.unflushed = true;
+        }
+        if self.peak > high_water {
+            // What a slow peer made us keep once is not kept for ever.
+            *out = BytesMut::new();
+            self.peak = 0;
         }
         if self.unflushed {
             ready!(Pin::new(&mut self.io).poll_flush(cx))?;

@@ -227,6 +227,35 @@ async fn a_congested_owner_goes_on_when_the_peer_reads() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn what_a_peer_says_before_it_goes_is_heard() {
+    let (mut server, mut client) = peers::pair(100_000, Limits::default()).await;
+    peers::send(&mut server, 1000);
+    peers::send(&mut client, 1000);
+    client.flush().await.unwrap();
+    drop(client);
+    // Writing fails, but there is something to read.
+    let heard = server.next().await.unwrap();
+    assert!(matches!(heard, Some(Event::Call { .. })), "{heard:?}");
+    assert!(matches!(server.next().await, Ok(None)));
+}
+
+#[tokio::test(start_paused = true)]
+async fn room_for_what_a_slow_peer_did_not_read_is_given_back() {
+    let (mut server, mut client) = peers::pair(4096, Limits::default()).await;
+    for _ in 0..20 {
+        peers::send(&mut server, 500_000);
+    }
+    let heard = async {
+        for _ in 0..20 {
+            assert!(client.next().await.unwrap().is_some())
+        }
+    };
+    let (flushed, ()) = tokio::join!(server.flush(), heard);
+    flushed.unwrap();
+    assert!(!server.broker().outgoing().try_reclaim(Limits::default().high_water));
+}
+
+#[tokio::test(start_paused = true)]
 async fn closing_takes_no_longer_than_its_grace() {
     let (mut server, client) = peers::pair(1000, Limits::default()).await;
     peers::send(&mut server, 5000);
