@@ -306,6 +306,7 @@ impl<'a, S: Io> Connection<'a, S> {
         let reserve = events.reserve();
         tokio::pin!(reserve);
         let paused = Instant::now();
+        let mut writable = true;
         let permit = loop {
             let congested = self.transport.is_congested();
             let unwritten = self.transport.broker().buffered() > 0;
@@ -314,7 +315,8 @@ impl<'a, S: Io> Connection<'a, S> {
                 () = self.place.stuck.cancelled() => return Err("it does not do what it is told".to_owned()),
                 permit = &mut reserve => break permit,
                 // What builds say must go out all the while: the one that is waited for may wait for that.
-                flushed = self.transport.flush(), if unwritten => flushed.map_err(|error| ending(Some(error)))?,
+                // A worker that has gone may have said something before: `next` tells of it in its turn.
+                flushed = self.transport.flush(), if unwritten && writable => writable = flushed.is_ok(),
                 Some(order) = self.place.orders.recv() => self.core_says(order)?,
                 Some(order) = self.orders.recv(), if !congested => self.build_says(order)?,
             }
