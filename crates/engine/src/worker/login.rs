@@ -71,7 +71,7 @@ async fn log_in<S: Io>(transport: &mut Transport<S>, peer: &str, shared: &Shared
                 if let Some(identity) = credentials.check(&user, &proof) {
                     return Some(Guest { user: user.to_string(), identity, login, mind });
                 }
-                warn!(peer, worker.name = %user.escape_debug(), "login refused: unknown name or wrong password");
+                shared.refusals.log(peer, &user);
                 if !refuse(transport, login, mind, shared).await {
                     return None;
                 }

@@ -11,6 +11,7 @@ mod link;
 mod listen;
 mod login;
 mod orders;
+mod refusals;
 mod sessions;
 #[cfg(test)]
 mod tests;

@@ -12,7 +12,9 @@ use config::Endpoint;
 use tokio::sync::{Semaphore, mpsc, watch};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
-use super::{Credentials, Limits, ListenError, Report, WorkerLink, listen, orders::Order};
+use super::{
+    Credentials, Limits, ListenError, Report, WorkerLink, listen, orders::Order, refusals::Refusals,
+};
 use crate::core::{BuilderDir, SessionId};
 
 /// Orders that a connection may be behind. The core gives a handful; a connection with more does nothing any more.
@@ -32,6 +34,7 @@ pub(super) struct Shared {
     pub(super) limits: Limits,
     pub(super) stop: CancellationToken,
     pub(super) half_open: Arc<Semaphore>,
+    pub(super) refusals: Refusals,
     last: AtomicU64,
     open: Mutex<HashMap<SessionId, Entry>>,
 }
@@ -87,8 +90,10 @@ impl Sessions {
         stop: CancellationToken,
     ) -> Self {
         let half_open = Arc::new(Semaphore::new(limits.half_open.min(Semaphore::MAX_PERMITS)));
-        let (last, open) = (AtomicU64::new(0), Mutex::default());
-        Self { shared: Arc::new(Shared { credentials, reports, limits, stop, half_open, last, open }) }
+        let (last, open, refusals) = (AtomicU64::new(0), Mutex::default(), Refusals::default());
+        Self {
+            shared: Arc::new(Shared { credentials, reports, limits, stop, half_open, refusals, last, open }),
+        }
     }
 
     #[cfg(test)]
