@@ -82,9 +82,10 @@ impl Step {
         command: Command,
         mut wiring: Wiring<'_>,
     ) -> Result<Finished, Halt> {
-        self.build.hear();
-        if let Some((reason, _)) = self.build.stopped.clone() {
+        if let Some(reason) = self.build.hear() {
             self.note_stop(&reason).await?;
+        }
+        if self.stopped {
             return Err(Halt::Stopped);
         }
         // All rows that the command rests on.
@@ -162,6 +163,7 @@ impl Step {
 
     /// Leaves a log of who stopped the step and why, where Buildbot has it.
     async fn note_stop(&mut self, reason: &str) -> Result<(), Halt> {
+        self.stopped = true;
         let name = if super::steps::is_transfer(self.config.kind) { "interrupt" } else { "cancelled" };
         if self.logs.find(name).is_none() {
             self.text_log(name, reason).await?;

@@ -83,13 +83,16 @@ impl Build {
         }
     }
 
-    /// Takes note of a stop that came in the meantime.
-    pub(crate) fn hear(&mut self) {
+    /// Takes note of a stop that came in the meantime: its reason.
+    pub(crate) fn hear(&mut self) -> Option<String> {
+        let mut heard = None;
         while let Some(Ok(BuildControl::Stop { reason, results })) =
             self.control.as_mut().map(mpsc::Receiver::try_recv)
         {
-            self.stopped = Some((reason, results));
+            self.stopped = Some((reason.clone(), results));
+            heard = Some(reason);
         }
+        heard
     }
 
     /// Sets a property of the build.
@@ -136,12 +139,23 @@ pub(crate) struct Step {
     pub(crate) args: Arguments,
     pub(crate) summary: Summary,
     pub(crate) logs: Logs,
+    /// Somebody stopped the build while this step ran: it runs no further command.
+    pub(crate) stopped: bool,
 }
 
 impl Step {
     pub(crate) fn new(build: Build, config: Arc<config::Step>, id: StepId, name: String) -> Self {
         let logs = Logs::new(id, build.compression);
-        Self { build, config, id, name, args: Arguments::default(), summary: Summary::default(), logs }
+        Self {
+            build,
+            config,
+            id,
+            name,
+            args: Arguments::default(),
+            summary: Summary::default(),
+            logs,
+            stopped: false,
+        }
     }
 
     /// Renders all that depends on the build, and says whether the step is to be done.
