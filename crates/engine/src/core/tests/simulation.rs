@@ -244,17 +244,17 @@ impl Sim {
     fn step(&mut self) {
         let reply = ReplyId(0);
         let sessions: Vec<u64> = self.sessions.keys().copied().collect();
-        match self.dice.roll(24) {
+        match self.dice.roll(30) {
             0..3 => {
                 let worker = self.dice.roll(WORKERS.len());
                 self.login(worker);
             }
-            3..7 => {
+            3..7 | 26..30 if self.dice.roll(8) != 0 => {
                 if let Some(&session) = self.dice.pick(&sessions) {
                     self.advance(session);
                 }
             }
-            7 => {
+            7 if self.dice.roll(2) == 0 => {
                 if let Some(&session) = self.dice.pick(&sessions) {
                     self.lose(session);
                 }
@@ -270,7 +270,8 @@ impl Sim {
             9..13 => {
                 let jobs: Vec<BuildId> = self.jobs.keys().copied().collect();
                 if let Some(&build) = self.dice.pick(&jobs) {
-                    let results = *self.dice.pick(&Results::ALL).unwrap();
+                    let any = *self.dice.pick(&Results::ALL).unwrap();
+                    let results = if self.dice.roll(3) == 0 { any } else { Results::Success };
                     self.finish(build, results);
                 }
             }
@@ -303,25 +304,25 @@ impl Sim {
                 let worker = WORKERS[index].to_owned();
                 if self.paused.remove(&index) {
                     self.event(Event::UnpauseWorker { worker, reply });
-                } else {
+                } else if self.dice.roll(3) == 0 {
                     self.paused.insert(index);
                     self.event(Event::PauseWorker { worker, reason: "test".to_owned(), reply });
                 }
             }
-            20 => {
+            20 if self.dice.roll(4) == 0 => {
                 if let Some(&session) = self.dice.pick(&sessions) {
                     self.event(Event::WorkerShutdownRequested { session: SessionId(session) });
                 }
             }
-            21 => {
+            21 if self.dice.roll(2) == 0 => {
                 self.current = self.dice.roll(self.configs.len());
                 self.reload();
             }
-            22 => {
-                let seconds = self.dice.roll(15) as u64;
+            22..26 => {
+                let seconds = self.dice.roll(20) as u64;
                 self.pass(Duration::from_secs(seconds));
             }
-            _ if self.dice.roll(5) == 0 => self.crash(),
+            _ if self.dice.roll(20) == 0 => self.crash(),
             _ => {}
         }
     }
