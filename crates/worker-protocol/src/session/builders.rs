@@ -16,7 +16,7 @@ pub(super) struct Builders {
     remotes: HashMap<ByteString, RemoteId>,
     /// By name: what runs there.
     running: HashMap<ByteString, CommandId>,
-    /// Builders that are in no list on its way to the worker: they end when the worker reads it.
+    /// Builders that one of the lists on their way to the worker lacks: they end when the worker reads it.
     leaving: HashSet<ByteString>,
     unanswered_lists: usize,
 }
@@ -36,7 +36,8 @@ impl Builders {
         if let Some(busy) = self.running.keys().find(|name| !stay.contains(&***name)) {
             return Err(BuildersError::Busy { name: busy.to_string() });
         }
-        self.leaving = self.remotes.keys().filter(|name| !stay.contains(&***name)).cloned().collect();
+        // One that an earlier list on its way lacks ends too, and comes back as another object.
+        self.leaving.extend(self.remotes.keys().filter(|name| !stay.contains(&***name)).cloned());
         let pair = |(name, dir): &(N, D)| {
             Value::Tuple(vec![
                 kind.text(ByteString::from(name.as_ref())),

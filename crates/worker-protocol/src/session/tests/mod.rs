@@ -548,6 +548,24 @@ fn a_builder_that_runs_a_command_is_not_taken_away() {
 }
 
 #[test]
+fn a_builder_that_goes_and_comes_back_is_another_one() {
+    let (mut pair, a, b) = Pair::new_worker();
+    pair.session.set_builders(&mut pair.master, &[("b", "b")]).unwrap();
+    pair.session.set_builders(&mut pair.master, &[("a", "a"), ("b", "b")]).unwrap();
+    // The one that is known here ends when the worker reads the first list.
+    let error = pair.session.start_command(&mut pair.master, "a", &shell()).unwrap_err();
+    assert!(matches!(error, StartError::NoBuilder { .. }));
+    pair.answer_call("setBuilderList", Value::Dict(vec![(text("b"), Value::Local(b))]));
+    assert!(matches!(pair.events()[..], [Event::BuildersSet]));
+    let error = pair.session.start_command(&mut pair.master, "a", &shell()).unwrap_err();
+    assert!(matches!(error, StartError::NoBuilder { .. }));
+    let again = [("a", a), ("b", b)].map(|(name, object)| (text(name), Value::Local(object)));
+    pair.answer_call("setBuilderList", Value::Dict(again.into()));
+    assert!(matches!(pair.events()[..], [Event::BuildersSet]));
+    pair.start("a", &shell());
+}
+
+#[test]
 fn a_refused_list_leaves_the_old_one() {
     let (mut pair, ..) = Pair::new_worker();
     pair.session.set_builders(&mut pair.master, &[("b", "b")]).unwrap();
