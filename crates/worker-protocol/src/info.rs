@@ -1,6 +1,7 @@
 //! What a worker says about itself when it attaches.
 
 use std::collections::BTreeMap;
+use std::fmt;
 
 use perspective_broker::Value;
 
@@ -32,7 +33,7 @@ impl System {
 ///
 /// A worker whose environment or info files are not UTF-8 cannot answer `getWorkerInfo` on Python 3; it is described
 /// by its commands and version alone, and works all the same.
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Clone, Default, PartialEq)]
 pub struct WorkerInfo {
     /// Text of `info/admin`: who looks after the worker.
     pub admin: Option<String>,
@@ -62,6 +63,21 @@ pub struct WorkerInfo {
     pub worker_words: bool,
     /// Other files of `info/`, and keys unknown to us.
     pub extra: BTreeMap<String, String>,
+}
+
+impl fmt::Debug for WorkerInfo {
+    /// Environment variables carry credentials: only their number is shown.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("WorkerInfo")
+            .field("version", &self.version)
+            .field("system", &self.system)
+            .field("basedir", &self.basedir)
+            .field("environ", &format_args!("{} variables", self.environ.len()))
+            .field("shell", &self.commands.get("shell"))
+            .field("python2", &self.python2)
+            .field("worker_words", &self.worker_words)
+            .finish_non_exhaustive()
+    }
 }
 
 impl WorkerInfo {
@@ -188,6 +204,14 @@ mod tests {
             assert_eq!(info.command_version("rmfile"), None);
             assert!(info.delete_leftover_dirs);
         }
+    }
+
+    #[test]
+    fn the_environment_is_not_shown() {
+        let environ = BTreeMap::from([("TOKEN".to_owned(), "hunter2".to_owned())]);
+        let info = WorkerInfo { environ, version: Some("4.3.0".to_owned()), ..WorkerInfo::default() };
+        let shown = format!("{info:?}");
+        assert!(shown.contains("4.3.0") && !shown.contains("hunter2"), "{shown}");
     }
 
     #[test]
