@@ -53,7 +53,8 @@ impl Builds {
 pub(crate) fn line(build: &Build, now: i64) -> String {
     let mut line =
         format!("{}  {}", strong(format!("{}/{}", build.builder, build.number)), results(build.results));
-    if !build.state_string.is_empty() {
+    // Buildbot's words for a build that runs say no more than that.
+    if !build.state_string.is_empty() && build.state_string != "running" {
         line.push_str(&format!("  {}", output::for_terminal(&build.state_string)));
     }
     let when = match build.complete_at {

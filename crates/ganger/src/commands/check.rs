@@ -65,16 +65,20 @@ impl Check {
         }
         if let Some(config) = config {
             output::text(format_args!(
-                "{} is {}: {} workers, {} builders, {} schedulers",
+                "{} is {}: {}, {}, {}",
                 strong(file.display()),
                 good("fine"),
-                config.workers.len(),
-                config.builders.len(),
-                config.schedulers.len()
+                count(config.workers.len(), "worker"),
+                count(config.builders.len(), "builder"),
+                count(config.schedulers.len(), "scheduler")
             ))?;
         }
         Ok(exit)
     }
+}
+
+fn count(n: usize, what: &str) -> String {
+    if n == 1 { format!("1 {what}") } else { format!("{n} {what}s") }
 }
 
 fn findings<'a>(found: &'a Diagnostics, severity: &'static str) -> impl Iterator<Item = Finding<'a>> {

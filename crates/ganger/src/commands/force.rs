@@ -93,7 +93,12 @@ impl Force {
         }
         match forced.results.map(Results::from_code) {
             None | Some(Some(Results::Success | Results::Warnings | Results::Skipped)) => Ok(Exit::Ok),
-            Some(_) => Ok(Exit::NotSuccessful),
+            Some(_) => {
+                if !json {
+                    output::note(faint("`ganger log BUILDER NUMBER` shows what happened"))?;
+                }
+                Ok(Exit::NotSuccessful)
+            }
         }
     }
 }
