@@ -120,7 +120,11 @@ impl Listener {
                         (Stream::Tcp(stream), Socket::Tcp(_, Some(tls))) => {
                             let (tls, handshake) = (Arc::clone(tls), shared.limits.broker.handshake);
                             tasks.spawn(async move {
-                                match tls::accept(stream, tls, handshake).await {
+                                let accepted = tokio::select! {
+                                    () = shared.stop.cancelled() => return,
+                                    accepted = tls::accept(stream, tls, handshake) => accepted,
+                                };
+                                match accepted {
                                     Ok(stream) => login::serve(stream, peer, shared, permit).await,
                                     Err(error) => info!(
                                         peer,

@@ -182,3 +182,37 @@ async fn only_so_many_may_stand_at_the_door() {
     tasks.close();
     timeout(Duration::from_secs(10), tasks.wait()).await.expect("everything ends");
 }
+
+#[tokio::test]
+async fn a_peer_that_never_begins_tls_does_not_hold_up_the_end() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let identity = rcgen::generate_simple_self_signed(vec!["localhost".to_owned()]).expect("a certificate");
+    let (certificate, key) = (directory.path().join("cert.pem"), directory.path().join("key.pem"));
+    std::fs::write(&certificate, identity.cert.pem()).expect("it is written");
+    std::fs::write(&key, identity.signing_key.serialize_pem()).expect("it is written");
+    let house = House::new();
+    let shared = house.sessions.shared();
+    let (tasks, stop) = (TaskTracker::new(), CancellationToken::new());
+    let endpoint = config::Endpoint::Tls { host: "127.0.0.1".to_owned(), port: 0, certificate, key };
+    let (sessions, bound) = Sessions::listen(
+        &[endpoint],
+        shared.credentials.clone(),
+        shared.reports.clone(),
+        Limits::default(),
+        &tasks,
+        stop.clone(),
+    )
+    .await
+    .expect("it listens");
+    let address = bound[0].strip_prefix("tls:").expect("an address of TLS");
+    let _silent = TcpStream::connect(address).await.expect("it connects");
+    let inside = async {
+        while sessions.shared().half_open.available_permits() == Limits::default().half_open {
+            tokio::task::yield_now().await;
+        }
+    };
+    timeout(Duration::from_secs(10), inside).await.expect("it is let in");
+    stop.cancel();
+    tasks.close();
+    timeout(Duration::from_secs(10), tasks.wait()).await.expect("everything ends");
+}
