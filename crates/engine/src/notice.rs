@@ -6,7 +6,8 @@ use std::{
 };
 
 use model::{
-    BuildId, BuildNumber, BuildRequestId, BuilderId, BuildsetId, ChangeId, Json, LogId, Results, StepId, Time, WorkerId,
+    BuildId, BuildNumber, BuildRequestId, BuilderId, BuildsetId, ChangeId, Json, LogId, Results, StepId,
+    Time, WorkerId,
 };
 use serde::Serialize;
 use tokio::sync::broadcast;

@@ -77,7 +77,7 @@ impl Core {
         let Entry::Occupied(mut entry) = self.workers.entry(id) else { return };
         let worker = entry.get_mut();
         let now_free =
-            (worker.can_build() && !draining).then(|| (worker.running.len(), worker.last_turn, id));
+            (worker.can_build() && !draining).then_some((worker.running.len(), worker.last_turn, id));
         let before = std::mem::replace(&mut worker.free_key, now_free);
         if before == now_free {
             return;

@@ -7,9 +7,12 @@ use tokio::time::Instant;
 
 use super::ports::Boxed;
 
+/// Ready when rows are durable, or never will be.
+pub(super) type Commit = Boxed<Result<(), StorageError>>;
+
 /// Things that may leave once rows are durable, strictly in the order in which they went in.
 pub(super) struct Pipe<T> {
-    waiting: VecDeque<(Option<Boxed<Result<(), StorageError>>>, T)>,
+    waiting: VecDeque<(Option<Commit>, T)>,
     /// When something last left, or the first thing came.
     progress: Instant,
 }
@@ -20,7 +23,7 @@ impl<T> Pipe<T> {
     }
 
     /// Adds something that may leave when `committed` is ready, and all that went in before has left.
-    pub(super) fn push(&mut self, committed: Option<Boxed<Result<(), StorageError>>>, item: T) {
+    pub(super) fn push(&mut self, committed: Option<Commit>, item: T) {
         if self.waiting.is_empty() {
             self.progress = Instant::now();
         }

@@ -38,7 +38,12 @@ impl Runner for Workshop {
                 return Outcome { results: Results::Retry, state_string };
             };
             let worker = Arc::new(link);
-            crate::build::run(order, Means { worker, store, notices, clock, base_dir, log_compression }, control).await
+            crate::build::run(
+                order,
+                Means { worker, store, notices, clock, base_dir, log_compression },
+                control,
+            )
+            .await
         })
     }
 }

@@ -52,8 +52,8 @@ impl Core {
         // What is asked for is about one codebase: the first. The others are built as configured.
         let mut sourcestamps: Vec<_> = config.codebases.iter().map(default_stamp).collect();
         if let Some(stamp) = sourcestamps.first_mut() {
-            stamp.branch = force.branch.clone().or(stamp.branch.take());
-            stamp.revision = force.revision.clone().or(stamp.revision.take());
+            stamp.branch = force.branch.clone().or_else(|| stamp.branch.take());
+            stamp.revision = force.revision.clone().or_else(|| stamp.revision.take());
             if let Some(repository) = &force.repository {
                 stamp.repository.clone_from(repository);
             }

@@ -29,10 +29,10 @@ use storage::{Restored, Write};
 use super::{Action, Answer, Batch, Core, Event, Force, Known, NewIds, ReplyId, SessionId};
 
 /// When the tests begin.
-pub(super) const START: Time = Time::from_epoch_seconds(1_000_000);
+pub(crate) const START: Time = Time::from_epoch_seconds(1_000_000);
 
 /// A configuration from text; what every test needs is added.
-pub(super) fn config(text: &str) -> Arc<Config> {
+pub(crate) fn config(text: &str) -> Arc<Config> {
     match config::parse(text, "test.toml", Path::new("/base")) {
         Ok(loaded) => Arc::new(loaded.config),
         Err(errors) => panic!("{errors:?}"),
@@ -40,7 +40,7 @@ pub(super) fn config(text: &str) -> Arc<Config> {
 }
 
 /// Workers with (perhaps) a limit of builds, builders with their workers, and a `force` scheduler for all builders.
-pub(super) fn farm(workers: &[(&str, u32)], builders: &[(&str, &[&str])], more: &str) -> String {
+pub(crate) fn farm(workers: &[(&str, u32)], builders: &[(&str, &[&str])], more: &str) -> String {
     let mut text = String::from("[master]\n");
     for (name, max) in workers {
         let max = if *max == 0 { String::new() } else { format!("max_builds = {max}\n") };
@@ -60,7 +60,7 @@ pub(super) fn farm(workers: &[(&str, u32)], builders: &[(&str, &[&str])], more: 
 
 /// Ids that go on after a restart.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Counters(Arc<[AtomicI64; 7]>);
+pub(crate) struct Counters(Arc<[AtomicI64; 7]>);
 
 impl Counters {
     fn next(&self, which: usize) -> i64 {
