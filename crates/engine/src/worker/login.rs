@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use perspective_broker::{Event, LoginId, RemoteId, RequestId, Transport};
+use perspective_broker::{Event, LoginId, RemoteId, RequestId, Transport, TransportError};
 use tokio::{
     sync::OwnedSemaphorePermit,
     time::{Instant, sleep_until, timeout},
@@ -58,6 +58,15 @@ async fn log_in<S: Io>(transport: &mut Transport<S>, peer: &str, shared: &Shared
             Ok(Some(event)) => event,
             Ok(None) => {
                 debug!(peer, "connection closed before a login");
+                return None;
+            }
+            // Port scanners and health checks are everyday.
+            Err(
+                error @ (TransportError::Io(_)
+                | TransportError::Truncated
+                | TransportError::HandshakeTimeout(_)),
+            ) => {
+                debug!(peer, error = &error as &dyn std::error::Error, "connection ended before a login");
                 return None;
             }
             Err(error) => {
