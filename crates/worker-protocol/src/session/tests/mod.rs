@@ -2,7 +2,7 @@
 
 mod recorded;
 
-use perspective_broker::Limits;
+use perspective_broker::{Limits, Shared};
 
 use super::*;
 use crate::command::{Command, DownloadFile, MakeDirectory, Program, RemoveDirectory, Shell, UploadFile};
@@ -350,6 +350,18 @@ fn one_update_may_hold_several_keys() {
     let updates = Value::List(vec![Value::List(vec![entries, Value::Int(0)])]);
     pair.call(object, "update", vec![updates]);
     assert_eq!(pair.updates(), [Update::Stderr("no\n".into()), Update::Rc(1)]);
+}
+
+/// Trap 23: a Python object that occurs twice travels as a back reference.
+#[test]
+fn containers_that_occur_twice_are_understood() {
+    let (mut pair, ..) = Pair::new_worker();
+    let (_, object) = pair.shell();
+    let entries = Value::Dict(vec![(text("stdout"), text("a"))]);
+    let line = Value::from(Shared::new(Value::List(vec![Shared::new(entries).into(), Value::Int(0)])));
+    let request = pair.call(object, "update", vec![Value::List(vec![line.clone(), line])]);
+    assert_eq!(pair.updates(), [Update::Stdout("a".into()), Update::Stdout("a".into())]);
+    assert_eq!(pair.result(request), Ok(Value::Int(0)));
 }
 
 /// Trap 17.
