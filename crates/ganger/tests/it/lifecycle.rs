@@ -110,6 +110,16 @@ fn a_change_is_stored_and_has_a_number() {
 }
 
 #[test]
+fn a_reload_says_what_needs_a_restart() {
+    let master = Master::start();
+    let changed = CONFIGURATION.replace("tcp:127.0.0.1:0", "tcp:127.0.0.2:0");
+    fs::write(master.path().join("ganger.toml"), changed).expect("a writable directory");
+    let output = master.run(&["reload"]);
+    assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
+    assert!(stderr(&output).contains("`listen` of [master] has changed"), "{}", stderr(&output));
+}
+
+#[test]
 fn a_reload_takes_a_good_configuration_and_leaves_a_bad_one() {
     let master = Master::start();
     let file = master.path().join("ganger.toml");
