@@ -5,6 +5,8 @@ mod fixtures;
 mod tidy;
 mod tools;
 
+use std::process::ExitCode;
+
 use clap::{Parser, Subcommand};
 
 #[derive(Parser)]
@@ -28,8 +30,19 @@ enum Task {
     Advisories,
 }
 
-fn main() -> anyhow::Result<()> {
-    match Cli::parse().task {
+#[expect(clippy::print_stderr, reason = "this is where errors are told")]
+fn main() -> ExitCode {
+    match run(Cli::parse().task) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(task: Task) -> anyhow::Result<()> {
+    match task {
         Task::Ci => ci::run(),
         Task::Long => ci::run_long(),
         Task::Tidy => tidy::run(),
