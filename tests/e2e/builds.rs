@@ -46,7 +46,10 @@ alwaysRun = true
     assert_eq!(build["results"], 2, "{build}");
     let expect = [("fine", 0), ("tolerated", 2), ("fatal", 2), ("always", 0)];
     assert_eq!(step_results(&build), expect.map(|(name, results)| (name.to_owned(), results)));
-    assert_eq!(build["state_string"], "failed 'false' (failure) 'exit 7' (failure)", "word for word as Buildbot 4.3.0 says it");
+    assert_eq!(
+        build["state_string"], "failed 'false' (failure) 'exit 7' (failure)",
+        "word for word as Buildbot 4.3.0 says it"
+    );
 }
 
 #[test]

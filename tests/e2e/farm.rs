@@ -327,7 +327,9 @@ pub(crate) fn shell_builder(name: &str, steps: &[(&str, &str)]) -> String {
 
 /// Results of each configured step, by name, in order.
 pub(crate) fn step_results(build: &Value) -> Vec<(String, i64)> {
-    let [preparation, steps @ ..] = &build["steps"].as_array().expect("a list")[..] else { return Vec::new() };
+    let [preparation, steps @ ..] = &build["steps"].as_array().expect("a list")[..] else {
+        return Vec::new();
+    };
     assert_eq!(preparation["name"], "worker_preparation", "as Buildbot has it since 3.0");
     let row = |step: &Value| {
         (step["name"].as_str().unwrap_or_default().to_owned(), step["results"].as_i64().unwrap_or(-1))

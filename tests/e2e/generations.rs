@@ -5,6 +5,7 @@ use testkit::worker::WorkerKind;
 use crate::farm::{Farm, Repository, force, step_results};
 
 #[test]
+#[expect(clippy::print_stderr, reason = "who runs the tests must see what was not tested")]
 fn every_generation_builds() {
     let repository = Repository::new();
     let commit = repository.commit("README", "hello\n");
