@@ -17,7 +17,9 @@ pub mod worker;
 pub use crate::{
     clock::{Clock, SystemClock},
     core::{
-        Action, Answer, Batch, BuildControl, BuildOrder, Core, Event, Force, Outcome, Refusal, ReplyId, SessionId,
+        Action, Answer, Batch, BuildControl, BuildOrder, Core, Event, Force, Outcome, Refusal, ReplyId,
+        SessionId,
     },
-    notice::{Notice, NoticeSender, Notices},
+    master::Master,
+    notice::{Heard, Notice, NoticeSender, Notices},
 };
