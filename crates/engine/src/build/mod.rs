@@ -3,7 +3,7 @@
 //! It is *not* where anything is decided about other builds: a build gets its order, runs, and tells how it ended. Logs
 //! go from the worker to the store here, past the core.
 //!
-//! - [`run`]: the steps of a build, in order; what their results make of it.
+//! - [`run()`]: the steps of a build, in order; what their results make of it.
 //! - [`Commander`]: what a step needs of its worker, so that a test can play one.
 //! - `step`, `running`: what the code of a step can use; one command from its start to its end.
 //! - `steps`: what each type of step does, one module for each family.

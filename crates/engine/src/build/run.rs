@@ -141,9 +141,9 @@ impl Underway {
         if build.lost.is_some() {
             results = Results::Retry;
         }
-        match build.stopped {
+        match &build.stopped {
             Some((_, Results::Retry)) => results = Results::Retry,
-            Some((_, stopped)) => results = results.worst(stopped),
+            Some((_, stopped)) => results = results.worst(*stopped),
             None => {}
         }
         let mut words = vec![match results {
@@ -154,7 +154,10 @@ impl Underway {
             Results::Cancelled => "cancelled".to_owned(),
             Results::Success | Results::Skipped => "build successful".to_owned(),
         }];
-        if let Some((reason, _)) = build.stopped {
+        // That the worker is lost is said once, however many noticed.
+        if let Some((reason, stopped)) = build.stopped
+            && (build.lost.is_none() || stopped != Results::Retry)
+        {
             words.push(format!("({reason})"));
         }
         words.extend(course.texts);

@@ -2,6 +2,8 @@
 
 use std::borrow::Cow;
 
+use model::Json;
+
 /// The secrets that a build has used so far, and what is shown in their place: `<NAME>`, as Buildbot does
 /// (`buildbot/process/properties.py`, `cleanupTextFromSecrets`, 4.3.0).
 #[derive(Default)]
@@ -38,6 +40,18 @@ impl Scrubber {
         let mut shown = String::with_capacity(text.len());
         self.scan(text, true, &mut shown);
         Cow::Owned(shown)
+    }
+
+    /// The value with no secret in any of its texts.
+    pub(crate) fn clean_value(&self, value: &Json) -> Json {
+        match value {
+            Json::String(text) => Json::String(self.clean(text).into_owned()),
+            Json::Array(values) => values.iter().map(|value| self.clean_value(value)).collect(),
+            Json::Object(entries) => {
+                entries.iter().map(|(name, value)| (name.clone(), self.clean_value(value))).collect()
+            }
+            value => value.clone(),
+        }
     }
 
     /// Appends the text without secrets to `shown`, and says how many bytes it took. Unless `whole`, it stops where the

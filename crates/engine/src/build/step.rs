@@ -95,10 +95,11 @@ impl Build {
         heard
     }
 
-    /// Sets a property of the build.
+    /// Sets a property of the build. What is stored and told has no secrets in it; the build itself keeps them.
     pub(crate) async fn set_property(&mut self, name: &str, value: Json, source: &str) -> Result<(), Halt> {
         let build = self.order.build;
         self.properties.set(name, value.clone(), source);
+        let value = self.scrubber.clean_value(&value);
         let (name, source) = (name.to_owned(), source.to_owned());
         let write =
             Write::BuildProperty { build, name: name.clone(), value: value.clone(), source: source.clone() };
@@ -225,10 +226,21 @@ impl Step {
         self.build.set_property(name, value, source).await
     }
 
+    /// Says what the step is at, once that is known better than before it began.
+    pub(crate) async fn say(&mut self) -> Result<(), Halt> {
+        let (step, build) = (self.id, self.build.order.build);
+        let state_string = self.build.scrubber.clean(&self.summary.current()).into_owned();
+        let write = Write::StepState { step, state_string: state_string.clone() };
+        self.build.journal.submit(vec![write]).await?;
+        self.build.journal.hold(Notice::StepState { step, build, state_string });
+        Ok(())
+    }
+
     /// Gives the step a link.
     pub(crate) async fn add_url(&mut self, name: &str, url: &str) -> Result<(), Halt> {
         let build = self.build.order.build;
-        let (step, name, url) = (self.id, name.to_owned(), url.to_owned());
+        let clean = |text: &str| self.build.scrubber.clean(text).into_owned();
+        let (step, name, url) = (self.id, clean(name), clean(url));
         let write = Write::StepUrl { step, name: name.clone(), url: url.clone() };
         self.build.journal.submit(vec![write]).await?;
         self.build.journal.hold(Notice::StepUrl { step, build, name, url });

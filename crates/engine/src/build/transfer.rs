@@ -16,6 +16,7 @@ use tokio::{
     fs::File,
     io::{AsyncReadExt, AsyncWriteExt},
 };
+use worker_protocol::MAX_BLOCK;
 
 /// The master's end of one transfer. After an error it takes everything and keeps nothing, so that the worker gets its
 /// answers and ends the command.
@@ -138,6 +139,8 @@ impl Transfer {
 
     /// The next block of a download; empty at its end.
     pub(crate) async fn read(&mut self, max: usize) -> Bytes {
+        // A worker may ask for anything.
+        let max = max.min(MAX_BLOCK as usize);
         match &mut self.end {
             _ if self.error.is_some() => Bytes::new(),
             End::Text(text) => text.split_to(max.min(text.len())),

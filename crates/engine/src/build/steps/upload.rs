@@ -21,6 +21,7 @@ pub(super) async fn file(step: &mut Step) -> Result<Results, Halt> {
     step.log("stdio").await?;
     if step.summary.description.is_empty() {
         step.summary.description = vec![format!("uploading {}", base_name(&source))];
+        step.say().await?;
     }
     if step.summary.done.is_empty() {
         step.summary.done = step.summary.description.clone();

@@ -78,6 +78,7 @@ async fn a_lost_worker_leaves_everything_closed_and_the_build_is_retried() {
 async fn a_worker_that_is_lost_while_a_build_is_stopped() {
     let (ran, _) = stopped(Retry, vec![Act::UntilInterrupted, Act::Tell(Report::Lost("gone".into()))]).await;
     assert_eq!((ran.outcome.results, ran.said().len()), (Retry, 1));
+    assert_eq!(ran.outcome.state_string, "retry lost connection 'sleep 60' (retry)");
     // Nobody wants it done again.
     let (ran, _) =
         stopped(Cancelled, vec![Act::UntilInterrupted, Act::Tell(Report::Lost("gone".into()))]).await;

@@ -2,11 +2,12 @@
 
 use std::{sync::Arc, time::Duration};
 
+use futures_util::FutureExt;
 use proptest::prelude::*;
 use storage::log::Stream;
-use tokio::sync::mpsc;
+use tokio::sync::{Notify, mpsc};
 
-use super::{Act, BUILD, Bench, Player};
+use super::{Act, Bench, Player};
 use crate::{BuildControl, Notice, notice::Heard};
 
 const STEP: &str = "[[builder.step]]\ntype = 'ShellCommand'\ncommand = 'make'";
@@ -79,40 +80,18 @@ async fn a_very_long_line_and_very_many_lines_arrive_whole() {
     for number in 0..20_000 {
         said.push((Stream::Stdout, format!("{number}\n")));
     }
-    let mut acts: Vec<Act> = said.iter().map(|(stream, text)| act(*stream, text)).collect();
-    acts.push(Act::Tell(crate::build::Report::Complete(None)));
-    let bench = Bench::new(STEP).await;
-    let store = bench.store.clone();
-    let directory = bench.directory.path().to_owned();
-    let (_stop, control) = mpsc::channel(1);
-    let player = Player::of(vec![acts]);
-    let means = super::Means {
-        worker: player as Arc<dyn crate::build::Commander>,
-        store: store.clone(),
-        notices: bench.notices.clone(),
-        clock: Arc::new(crate::SystemClock::new()),
-        base_dir: directory,
-        log_compression: config::LogCompression::Gz,
-    };
-    crate::build::run(bench.order.clone(), means, control).await;
-    let step = store.steps(BUILD).await.unwrap().remove(1);
-    let log = store.logs(step.id).await.unwrap().remove(0);
-    let mut text = String::new();
-    let mut at = 0;
-    while at < log.num_lines {
-        let lines = store.log_lines(log.id, at, 100_000).await.unwrap();
-        for line in lines.text.lines() {
-            let line = line.strip_prefix('o').unwrap();
-            text.push_str(line);
-            if line.len() < 100_000 {
-                text.push('\n');
-            }
+    let log = logged(said).await;
+    let mut text = String::with_capacity(log.len());
+    for line in log.lines() {
+        let line = line.strip_prefix('o').unwrap();
+        text.push_str(line);
+        // Beyond a bound of the store the long line is cut into several.
+        if line.len() < 100_000 {
+            text.push('\n');
         }
-        at = lines.first_line + lines.num_lines;
     }
     let numbers: String = (0..20_000).map(|number| format!("{number}\n")).collect();
     assert!(text.starts_with(&long) && text.ends_with(&numbers), "{} bytes", text.len());
-    store.close().await;
 }
 
 #[tokio::test]
@@ -146,12 +125,64 @@ async fn a_viewer_sees_lines_while_the_command_runs() {
 
 #[tokio::test]
 async fn a_secret_is_shown_by_its_name_only() {
-    let steps = "[[builder.step]]\ntype = 'ShellCommand'\ncommand = 'login %(secret:KEY)s'";
+    let steps = "[[builder.step]]\ntype = 'ShellCommand'\ncommand = 'login %(secret:KEY)s'\n\
+                 [[builder.step]]\ntype = 'SetProperty'\nproperty = 'p'\nvalue = ['%(secret:KEY)s']\n\
+                 [[builder.step]]\ntype = 'ShellCommand'\ncommand = 'again %(prop:p)s'";
     let [rc, end] = Act::end(0);
     let player =
         Player::of(vec![vec![Act::header("login s3c"), Act::header("r3t\n"), Act::out("s3cr3t\n"), rc, end]]);
     let ran = Bench::new(steps).await.run(&player).await;
     assert_eq!(player.seen()[0], "shell login s3cr3t env=BENV=1,X=b");
     assert_eq!(ran.step("shell").log("stdio"), "hlogin <KEY>\no<KEY>\nhprogram finished with exit code 0\n");
+    // A property keeps it for the build, and shows it to nobody.
+    assert_eq!(ran.properties.get("p"), Some(&serde_json::json!(["<KEY>"])));
+    assert_eq!(player.seen()[1], "shell again ['s3cr3t'] env=BENV=1,X=b");
     assert!(!format!("{ran:?}").contains("s3cr3t"));
+}
+
+/// Text that does not get shorter by compression.
+fn noise(mut seed: u64, length: usize) -> String {
+    let mut text = String::with_capacity(length + 1);
+    while text.len() < length {
+        seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+        text.push(char::from(b'!' + (seed >> 33) as u8 % 90));
+    }
+    text.push('\n');
+    text
+}
+
+#[tokio::test]
+async fn a_store_that_stands_still_makes_the_worker_wait_and_nothing_is_lost() {
+    const LINES: usize = 300;
+    let gate = Arc::new(Notify::new());
+    let mut acts = vec![Act::Gate(Arc::clone(&gate))];
+    acts.extend((0..LINES).map(|number| Act::out(&noise(number as u64, 60_000))));
+    acts.extend(Act::end(0));
+    let player = Player::of(vec![acts]);
+    let bench = Bench::with_room(STEP, 512 << 10).await;
+    let (store, database) = (bench.store.clone(), bench.directory.path().join("state.sqlite"));
+    let (_stop, control) = mpsc::channel(1);
+    let stand_still = async {
+        player.started().await;
+        let other = rusqlite::Connection::open(&database).unwrap();
+        other.execute_batch("BEGIN IMMEDIATE").unwrap();
+        gate.notify_one();
+        // Nothing fits any more.
+        while store.submit(Vec::new()).now_or_never().is_some() {
+            tokio::task::yield_now().await;
+        }
+        let told = player.told();
+        assert!(told < LINES / 4, "{told} reports were taken while nothing was stored");
+        other.execute_batch("ROLLBACK").unwrap();
+    };
+    let stand_still = tokio::time::timeout(Duration::from_secs(20), stand_still);
+    let (ran, stood) = tokio::join!(bench.run_with(&player, control), stand_still);
+    stood.expect("the store took everything");
+    let log = &ran.steps[1].row;
+    assert_eq!(log.state_string, "'make'");
+    let lines = ran.notices.iter().find_map(|notice| match notice {
+        Notice::LogFinished { lines, .. } => Some(*lines),
+        _ => None,
+    });
+    assert_eq!(lines, Some(LINES as i64 + 1));
 }

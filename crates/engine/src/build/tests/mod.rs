@@ -108,11 +108,19 @@ pub(crate) fn builder(directory: &Path, steps: &str) -> Arc<config::Builder> {
 
 impl Bench {
     pub(crate) async fn new(steps: &str) -> Self {
+        Self::with_room(steps, 16 << 20).await
+    }
+
+    /// With a store that keeps at most so many bytes waiting.
+    pub(crate) async fn with_room(steps: &str, queue_bytes: usize) -> Self {
         let directory = tempfile::tempdir().unwrap();
         std::fs::create_dir(directory.path().join("secrets")).unwrap();
         std::fs::write(directory.path().join("secrets/KEY"), "s3cr3t\n").unwrap();
-        let store =
-            Store::open(&directory.path().join("state.sqlite"), Options::new("host:/base", NOW)).unwrap();
+        let store = Store::open(
+            &directory.path().join("state.sqlite"),
+            Options { queue_bytes, ..Options::new("host:/base", NOW) },
+        )
+        .unwrap();
         let builder = builder(directory.path(), steps);
         let worker = config::Worker {
             name: "w".into(),
@@ -194,9 +202,15 @@ impl Bench {
             let mut logs = Vec::new();
             for log in self.store.logs(row.id).await.unwrap() {
                 assert!(log.complete, "log {:?} was left open", log.name);
-                let lines = self.store.log_lines(log.id, 0, 1_000_000).await.unwrap();
-                assert_eq!(lines.num_lines, log.num_lines);
-                logs.push((log.name, log.kind.letter(), lines.text));
+                let (mut text, mut at) = (String::new(), 0);
+                // A long log is read in several goes.
+                while at < log.num_lines {
+                    let lines = self.store.log_lines(log.id, at, u32::MAX).await.unwrap();
+                    assert!(lines.num_lines > 0, "log {:?} ends at line {at} of {}", log.name, log.num_lines);
+                    at = lines.first_line + lines.num_lines;
+                    text.push_str(&lines.text);
+                }
+                logs.push((log.name, log.kind.letter(), text));
             }
             steps.push(Did { row, logs });
         }

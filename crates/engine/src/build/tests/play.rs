@@ -3,7 +3,10 @@
 use std::{
     collections::VecDeque,
     fmt::Write as _,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicUsize, Ordering},
+    },
 };
 
 use bytes::Bytes;
@@ -23,6 +26,8 @@ pub(crate) enum Act {
     Tell(Report),
     /// Tells nothing until it is interrupted.
     UntilInterrupted,
+    /// Tells nothing until somebody opens the gate.
+    Gate(Arc<Notify>),
     /// Asks for a download to its end, in blocks of so many bytes.
     ReadAll(usize),
 }
@@ -118,6 +123,11 @@ impl Player {
         lock(&self.told.fetched).clone()
     }
 
+    /// How many reports were taken from it.
+    pub(crate) fn told(&self) -> usize {
+        self.told.reports.load(Ordering::Relaxed)
+    }
+
     /// Waits for the next command to start.
     pub(crate) async fn started(&self) {
         self.started.notified().await;
@@ -143,6 +153,7 @@ struct Told {
     interrupts: Mutex<Vec<String>>,
     /// What was fetched by each download, in order.
     fetched: Mutex<Vec<Bytes>>,
+    reports: AtomicUsize,
 }
 
 impl Commander for Player {
@@ -193,9 +204,16 @@ impl Running for Scene {
                         self.interrupted.notified().await;
                         self.acts.pop_front();
                     }
+                    Some(Act::Gate(gate)) => {
+                        Arc::clone(gate).notified().await;
+                        self.acts.pop_front();
+                    }
                     Some(Act::ReadAll(block)) => return Report::Read(*block),
                     _ => match self.acts.pop_front() {
-                        Some(Act::Tell(report)) => return report,
+                        Some(Act::Tell(report)) => {
+                            self.told.reports.fetch_add(1, Ordering::Relaxed);
+                            return report;
+                        }
                         _ => return Report::Lost("the play is over".to_owned()),
                     },
                 }

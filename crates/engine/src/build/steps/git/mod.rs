@@ -324,7 +324,8 @@ fn method(step: &Step) -> Result<Method, Halt> {
 /// `HOST:PATH` as a URL; anything else as it is (`buildbot/util/git.py`, `scp_style_to_url_syntax`).
 fn url(address: &str) -> String {
     match address.split_once(':') {
-        Some((host, path)) if !address.contains("://") && !address.contains(":\\") => {
+        // With more colons it is something that only git understands.
+        Some((host, path)) if !path.contains(':') && !address.contains("://") && !address.contains(":\\") => {
             format!("ssh://{host}:22/{path}")
         }
         _ => address.to_owned(),

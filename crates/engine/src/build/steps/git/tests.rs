@@ -335,6 +335,7 @@ fn addresses_of_scp_become_urls() {
     for (address, expect) in [
         ("git@host:a/b.git", "ssh://git@host:22/a/b.git"),
         ("https://host/a:b", "https://host/a:b"),
+        ("ext::sh -c x", "ext::sh -c x"),
         ("/srv/repo", "/srv/repo"),
         ("c:\\repo", "c:\\repo"),
     ] {
