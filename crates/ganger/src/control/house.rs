@@ -105,12 +105,8 @@ impl House {
                 ),
             )
         })?;
-        let mut warnings = loaded.warnings.render(false);
+        let warnings = loaded.warnings.render(false).trim_end().to_owned();
         let config = Arc::new(loaded.config);
-        for key in needs_restart(&self.config.borrow().master, &config.master) {
-            warnings.push_str(&format!("`{key}` of [master] has changed: that needs a restart\n"));
-        }
-        let warnings = warnings.trim_end().to_owned();
         // A worker that is new must not be refused because it was quicker than the core.
         let before = self.credentials.send_replace(Arc::new(Credentials::new(&config)));
         match self.master.reload(Arc::clone(&config)).await {
@@ -156,16 +152,6 @@ impl House {
         self.master.stop_build(build.id, stop.reason).await.map_err(not_done)?;
         Ok(Nothing {})
     }
-}
-
-/// What differs and is only looked at when a master starts.
-fn needs_restart(before: &config::Master, after: &config::Master) -> Vec<&'static str> {
-    let keys = [
-        ("database", before.database != after.database),
-        ("listen", before.listen != after.listen),
-        ("control-socket", before.control_socket != after.control_socket),
-    ];
-    keys.into_iter().filter(|(_, changed)| *changed).map(|(key, _)| key).collect()
 }
 
 /// Properties that somebody gave, with the word for where they came from.
