@@ -15,6 +15,7 @@ and everything else about them (login, builders, buffers, line splitting, update
 
 import argparse
 import os
+import random
 import sys
 import tempfile
 
@@ -25,6 +26,28 @@ from twisted.internet import defer, reactor, task
 
 # What a pipe gives at a time.
 CHUNK = 65536
+
+
+# Words of a build's log. A line of one letter would cost a master nothing to compress.
+WORDS = (
+    "gcc -O2 -Wall -c -o warning: error: note: unused variable declared here in function main.c util.c parser.y include/config.h "
+    "src/net/socket.c expected before token PASS FAIL ok test_login test_transfer linking libcore.so building object CC LD AR install"
+).split()
+
+
+def tails(count=997):
+    """Different ends of lines, the same in every run."""
+    chooser = random.Random(1)
+    return [" ".join(chooser.choices(WORDS, k=40)) for _ in range(count)]
+
+
+TAILS = tails()
+
+
+def line(number, size):
+    """A line of `size` bytes with its newline."""
+    text = f"{number:07d} {TAILS[number * 7919 % len(TAILS)]}"
+    return text[: size - 1].ljust(size - 1, ".") + "\n"
 
 
 class NoProcess(base.Command):
@@ -48,7 +71,7 @@ class NoProcess(base.Command):
     def emit(self, lines, size):
         pending, number = [], 0
         while number < lines and not self.interrupted:
-            pending.append(f"{number:07d} ".ljust(size - 1, "x") + "\n")
+            pending.append(line(number, size))
             number += 1
             if len(pending) * size >= CHUNK or number == lines:
                 self.sendStatus([("stdout", "".join(pending))])
