@@ -31,7 +31,7 @@ pub(crate) fn run() -> Result<()> {
     )?;
     tools::run(
         "licences, sources, banned crates",
-        &mut cargo(&["deny", "--offline", "check", "bans", "licenses", "sources"]),
+        &mut cargo(&["deny", "--locked", "check", "--hide-inclusion-graph", "bans", "licenses", "sources"]),
     )
 }
 
