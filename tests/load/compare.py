@@ -163,6 +163,7 @@ def ganger_toml(settings):
     nothing = [f"nothing{number}" for number in range(BUILDERS)]
     lines = [
         "[master]",
+        f'log-compression = "{settings["log_compression"]}"',
         'title = "Load"',
         'url = "http://buildbot.example/"',
         f'listen = ["tcp:127.0.0.1:{settings["port"]}"]',
@@ -375,6 +376,12 @@ def main():
     parser.add_argument(
         "--ganger", default=str(REPOSITORY / "target" / "release" / "ganger"), help="the program; a release build"
     )
+    parser.add_argument(
+        "--log-compression",
+        default="gz",
+        choices=("none", "gz", "lz4", "zstd"),
+        help="Ganger's; Buildbot takes gz unless more is installed",
+    )
     parser.add_argument("--json", help="write all numbers to this file")
     parser.add_argument("--keep", action="store_true", help="keep the masters' directories")
     arguments = parser.parse_args()
@@ -382,6 +389,7 @@ def main():
         "workers": arguments.workers,
         "password": PASSWORD,
         "lines": arguments.lines,
+        "log_compression": arguments.log_compression,
         "bytes": arguments.bytes,
     }
     directory = tempfile.mkdtemp(prefix="ganger-load-")
