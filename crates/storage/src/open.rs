@@ -14,8 +14,12 @@ use crate::{
     error::{Cause, OpenError},
     hash::name_hash,
     ids::Ids,
+    restore::SILENCE,
     schema, sql,
 };
+
+/// More than a process and the name of a master take in the lock file.
+const LOCK_TEXT: u64 = 16 << 10;
 
 /// How to open a store.
 #[derive(Clone, Debug)]
@@ -60,7 +64,7 @@ pub(crate) struct Opened {
 
 /// Opens or creates the database and makes sure that nobody else does.
 pub(crate) fn open(path: &Path, options: &Options) -> Result<Opened, OpenError> {
-    let lock = take_lock(path)?;
+    let (mut lock, before) = take_lock(path)?;
     let failed =
         |error: rusqlite::Error| OpenError::Database { path: path.to_owned(), cause: Cause::new(error) };
     let mut connection = Connection::open(path).map_err(failed)?;
@@ -77,6 +81,18 @@ pub(crate) fn open(path: &Path, options: &Options) -> Result<Opened, OpenError> 
     }
     connection.execute_batch(schema::ADDITIONS).map_err(failed)?;
     let master = register(&connection, options).map_err(failed)?;
+    if let Some(before) = before {
+        // We have its lock: it is dead, however short its silence is. Restoring cleans up after it.
+        let silent = (options.at - SILENCE - SILENCE).epoch_seconds();
+        connection
+            .execute(sql::identity::MASTER_SILENT, params![silent, name_hash(&before), master.0])
+            .map_err(failed)?;
+    }
+    sign_lock(&mut lock, Some(&options.master)).map_err(|cause| OpenError::System {
+        what: "write the lock file",
+        path: lock_path(path),
+        cause,
+    })?;
     let ids = highest_ids(&connection).map_err(failed)?;
     Ok(Opened { connection, lock, master, ids })
 }
@@ -104,9 +120,10 @@ fn lock_path(database: &Path) -> PathBuf {
     name.into()
 }
 
-/// Takes the lock file beside the database. The lock is the operating system's: it ends with the process, whatever ends
-/// it, and the file stays. (A lock on the database itself would disturb SQLite's own.)
-fn take_lock(database: &Path) -> Result<File, OpenError> {
+/// Takes the lock file beside the database, and tells the name of the master that had it last: after the directory was
+/// moved or the host was renamed, that is another than ours. The lock is the operating system's: it ends with the process,
+/// whatever ends it, and the file stays. (A lock on the database itself would disturb SQLite's own.)
+fn take_lock(database: &Path) -> Result<(File, Option<String>), OpenError> {
     let path = lock_path(database);
     let failed = |what, cause| OpenError::System { what, path: path.clone(), cause };
     let mut file = OpenOptions::new()
@@ -116,21 +133,36 @@ fn take_lock(database: &Path) -> Result<File, OpenError> {
         .truncate(false)
         .open(&path)
         .map_err(|cause| failed("open the lock file", cause))?;
-    match file.try_lock() {
+    let locked = file.try_lock();
+    let (process, master) = read_lock(&mut file);
+    match locked {
         Ok(()) => {}
         Err(TryLockError::WouldBlock) => {
-            let mut text = String::new();
-            let process =
-                (&mut file).take(32).read_to_string(&mut text).ok().and_then(|_| text.trim().parse().ok());
             return Err(OpenError::InUse { path: database.to_owned(), process });
         }
         Err(TryLockError::Error(cause)) => return Err(failed("lock", cause)),
     }
-    file.set_len(0)
-        .and_then(|()| file.rewind())
-        .and_then(|()| writeln!(file, "{}", std::process::id()))
-        .map_err(|cause| failed("write the lock file", cause))?;
-    Ok(file)
+    // Until that master is noted as dead, the file goes on naming it.
+    sign_lock(&mut file, master.as_deref()).map_err(|cause| failed("write the lock file", cause))?;
+    Ok((file, master))
+}
+
+/// What the holder of the lock wrote: its process, and the name of its master. Whatever else is there is nobody.
+fn read_lock(file: &mut File) -> (Option<u32>, Option<String>) {
+    let mut text = String::new();
+    if file.take(LOCK_TEXT).read_to_string(&mut text).is_err() {
+        return (None, None);
+    }
+    let (process, master) = text.split_once('\n').unwrap_or((&text, ""));
+    let master = master.strip_suffix('\n').unwrap_or(master);
+    (process.trim().parse().ok(), (!master.is_empty()).then(|| master.to_owned()))
+}
+
+fn sign_lock(file: &mut File, master: Option<&str>) -> std::io::Result<()> {
+    file.set_len(0)?;
+    file.rewind()?;
+    let master = master.map_or_else(String::new, |name| format!("{name}\n"));
+    file.write_all(format!("{}\n{master}", std::process::id()).as_bytes())
 }
 
 fn is_empty(connection: &Connection) -> Result<bool, rusqlite::Error> {

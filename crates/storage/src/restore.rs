@@ -24,7 +24,7 @@ use crate::{
 };
 
 /// After so long without a sign of life a master counts as dead.
-const SILENCE: Duration = Duration::from_secs(600);
+pub(crate) const SILENCE: Duration = Duration::from_secs(600);
 
 /// The names in a configuration.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -160,6 +160,11 @@ pub(crate) fn restore(
             }
         };
         tables.run(sql::identity::TAKE_SCHEDULER, params![id.0, master.0])?;
+        if let Some(other) = tables.find(sql::identity::SCHEDULER_MASTER, params![id.0])?
+            && other != master.0
+        {
+            return Err(ApplyError::Refused(in_other_hands(connection, name, MasterId(other), at)?));
+        }
         let enabled = tables.find(sql::identity::SCHEDULER_ENABLED, params![id.0])? != Some(0);
         restored.schedulers.insert(name.clone(), (id, enabled));
         for (change, important) in found(read::classified_changes(connection, id))? {
@@ -175,6 +180,24 @@ pub(crate) fn restore(
     }
     open_requests(&tables, &mut restored)?;
     Ok(restored)
+}
+
+/// Why the scheduler `name` cannot be had.
+fn in_other_hands(
+    connection: &Connection,
+    name: &str,
+    other: MasterId,
+    at: Time,
+) -> Result<String, ApplyError> {
+    let (master, last_active): (String, i64) =
+        connection
+            .query_row(sql::identity::MASTER_NAME, params![other.0], |row| Ok((row.get(0)?, row.get(1)?)))?;
+    let ago = seconds(at).saturating_sub(last_active);
+    let after = SILENCE.as_secs();
+    Ok(format!(
+        "scheduler {name:?} belongs to the master {master}, which was alive {ago} s ago and did not end in good order; \
+         if it runs, end it; if it is dead, start again when it has been silent for {after} s"
+    ))
 }
 
 fn open_requests(tables: &Tables<'_>, restored: &mut Restored) -> Result<(), ApplyError> {

@@ -143,13 +143,15 @@ impl Store {
     ///
     /// Builds that this master left open are closed as Buildbot closes them: results RETRY for the build and its open
     /// steps, open logs complete with the lines they have, the requests free to be taken again. So are those of other
-    /// masters that have been silent for ten minutes. All of it is one transaction; doing it again changes nothing.
+    /// masters that have been silent for ten minutes, and of the one that had the database's lock before this one. All of
+    /// it is one transaction; doing it again changes nothing.
     /// Builders, workers and schedulers that are new to the database get their rows; those that are not named lose their
     /// tie to this master.
     ///
     /// # Errors
     ///
-    /// When the database cannot be written or holds what no Buildbot writes.
+    /// When the database cannot be written or holds what no Buildbot writes, or when a master that may still be alive
+    /// runs one of the schedulers.
     pub async fn restore(&self, identities: Identities, at: Time) -> Result<Restored, StorageError> {
         let ids = Arc::clone(&self.0.ids);
         self.call(move |connection, master| restore::restore(connection, master, &ids, &identities, at)).await

@@ -5,6 +5,10 @@ pub(crate) const ADD_MASTER: &str =
     "INSERT INTO masters (name, name_hash, active, last_active) VALUES ($1, $2, 0, $3) RETURNING id";
 pub(crate) const MASTER_ACTIVE: &str = "UPDATE masters SET active = 1, last_active = $1 WHERE id = $2";
 pub(crate) const MASTER_INACTIVE: &str = "UPDATE masters SET active = 0 WHERE id = $1";
+/// A master that is certain to be dead looks as though it had died long ago.
+pub(crate) const MASTER_SILENT: &str =
+    "UPDATE masters SET last_active = min(last_active, $1) WHERE name_hash = $2 AND id <> $3";
+pub(crate) const MASTER_NAME: &str = "SELECT name, last_active FROM masters WHERE id = $1";
 pub(crate) const MASTERS: &str = "SELECT id, name, active, last_active FROM masters ORDER BY id";
 
 pub(crate) const FIND_BUILDER: &str = "SELECT id FROM builders WHERE name_hash = $1";

@@ -1,7 +1,7 @@
 //! What a master finds after a crash.
 
 use model::{BuildNumber, Results};
-use storage::{Options, Store, Write};
+use storage::{Identities, Options, Store, Write};
 
 use crate::farm::{Farm, at, change, identities, properties, stamp};
 
@@ -120,12 +120,52 @@ async fn another_master_is_cleaned_up_after_once_it_was_silent_for_ten_minutes()
     let build = farm.build(request, "linux", 1).await;
     farm.store.close().await;
 
+    // The last to have it was not a Ganger.
+    std::fs::remove_file(directory.path().join("state.sqlite.lock")).unwrap();
     let store = Store::open(&database, Options::new("other:/master", at(0))).unwrap();
-    let restored = store.restore(identities(), at(600)).await.unwrap();
+    let others = Identities { schedulers: Vec::new(), ..identities() };
+    let restored = store.restore(others, at(600)).await.unwrap();
     assert_ne!(restored.master.0, 1);
     assert_eq!((restored.interrupted.len(), restored.requests.len()), (0, 0));
     let interrupted = store.expire_masters(at(601)).await.unwrap();
     assert_eq!(interrupted.iter().map(|it| it.build).collect::<Vec<_>>(), [build]);
     assert!(!store.masters().await.unwrap()[0].active);
     assert_eq!(store.request(request).await.unwrap().unwrap().claimed, None);
+}
+
+#[tokio::test]
+async fn a_master_that_was_moved_takes_up_its_own_work_at_once() {
+    let directory = tempfile::tempdir().unwrap();
+    let farm = Farm::open(directory.path()).await;
+    let (_, request) = farm.request("linux").await;
+    let build = farm.build(request, "linux", 1).await;
+    // As after a crash, and then the directory was moved, or the host got another name.
+    farm.store.close().await;
+
+    for name in ["host:/srv/elsewhere", "other:/srv/elsewhere", "host:/srv/ganger"] {
+        let options = Options::new(name, at(30));
+        // It does not matter that a start got no further than this.
+        Store::open(&directory.path().join("state.sqlite"), options.clone()).unwrap().close().await;
+        let store = Store::open(&directory.path().join("state.sqlite"), options).unwrap();
+        let restored = store.restore(identities(), at(31)).await.unwrap();
+        assert_eq!(restored.requests.iter().map(|row| row.id).collect::<Vec<_>>(), [request], "{name}");
+        assert_eq!(store.build(build).await.unwrap().unwrap().results, Some(Results::Retry));
+        for (scheduler, (id, _)) in restored.schedulers {
+            store.commit(vec![Write::Scheduler { id, name: scheduler }]).await.unwrap();
+        }
+        store.close().await;
+    }
+}
+
+#[tokio::test]
+async fn a_scheduler_of_a_living_master_is_refused_with_its_name() {
+    let directory = tempfile::tempdir().unwrap();
+    let farm = Farm::open(directory.path()).await;
+    farm.store.close().await;
+    // The last to have it was not a Ganger.
+    std::fs::remove_file(directory.path().join("state.sqlite.lock")).unwrap();
+    let options = Options::new("host:/srv/elsewhere", at(30));
+    let store = Store::open(&directory.path().join("state.sqlite"), options).unwrap();
+    let error = store.restore(identities(), at(30)).await.unwrap_err().to_string();
+    assert!(error.contains("host:/srv/ganger") && error.contains("alive 30 s ago"), "{error}");
 }
