@@ -2,7 +2,7 @@
 
 use std::{cell::RefCell, fmt, ops::Range, sync::Arc};
 
-use annotate_snippets::{AnnotationKind, Level, Renderer, Snippet};
+use annotate_snippets::{AnnotationKind, Group, Level, Renderer, Snippet};
 
 /// How many findings are kept: beyond that, one mistake has been made many times.
 const MOST: usize = 200;
@@ -167,8 +167,8 @@ impl Diagnostic {
             Severity::Warning => Level::WARNING,
         };
         let Some(span) = &self.span else {
-            return renderer
-                .render(&[level.primary_title(&*self.message).element(Level::NOTE.message(&*self.file))]);
+            // It is about the file as a whole, and says its name.
+            return renderer.render(&[Group::with_title(level.primary_title(&*self.message))]);
         };
         let window = Window::around(text, span);
         let mut snippet = Snippet::source(&*window.text)

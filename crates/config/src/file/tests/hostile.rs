@@ -46,7 +46,9 @@ fn a_file_that_cannot_be_read_is_an_error_like_any() {
     assert_eq!(errors.errors.iter().next().unwrap().line, 0);
     let file = dir.path().join("latin1.toml");
     fs::write(&file, b"a = 1\n\n# \xe9").unwrap();
-    assert!(load(&file).unwrap_err().render(false).contains("not UTF-8, first in line 3"));
+    let said = load(&file).unwrap_err().render(false);
+    assert!(said.contains("not UTF-8, first in line 3"), "{said}");
+    assert_eq!(said.trim_end().lines().count(), 1, "nothing but what is wrong:\n{said}");
     assert!(load(dir.path()).is_err());
 }
 
