@@ -132,7 +132,12 @@ impl Start {
         )
         .await
         .map_err(|error| {
-            Failure::new(Exit::TryAgain, error).advise("is the port in use by another master?")
+            let failure = Failure::new(Exit::TryAgain, error);
+            if failure.is_io(io::ErrorKind::AddrInUse) {
+                failure.advise("is the port in use by another master?")
+            } else {
+                failure
+            }
         })?;
         let notices = NoticeSender::new();
         let runner = Workshop {
@@ -153,8 +158,10 @@ impl Start {
             stop: stop.clone(),
             limits: Limits::default(),
         };
-        let (master, owner) =
-            master::start(&store, parts).await.context("cannot take up what the database holds")?;
+        let (master, owner) = master::start(&store, parts)
+            .await
+            .context("cannot take up what the database holds")
+            .map_err(|error| Failure::new(Exit::TryAgain, error))?;
         let mut owner = tokio::spawn(owner.run());
 
         let (ending, mut wishes) = watch::channel(Ending::Not);
