@@ -181,22 +181,26 @@ impl Core {
         status.collect()
     }
 
-    /// All builders of the configuration, in its order.
+    /// All builders of the configuration, in its order, and then those that are gone from it but still have requests or
+    /// builds.
     pub fn builders(&self) -> Vec<BuilderStatus> {
         let ids = self.config.builders.iter().filter_map(|config| self.builder_ids.get(&config.name));
         let all = ids.filter_map(|id| Some((*id, self.builders.get(id)?)));
-        let status = all.filter_map(|(id, builder)| {
-            let config = builder.config.as_ref()?;
-            Some(BuilderStatus {
+        let gone = self.builders.iter().map(|(id, builder)| (*id, builder)).filter(|(_, builder)| {
+            builder.config.is_none() && !(builder.pending.is_empty() && builder.running.is_empty())
+        });
+        let status = all.chain(gone).map(|(id, builder)| {
+            let config = builder.config.as_ref();
+            BuilderStatus {
                 id,
                 name: builder.name.clone(),
-                description: config.description.clone(),
-                tags: config.tags.clone(),
-                workers: config.workers.clone(),
+                description: config.and_then(|config| config.description.clone()),
+                tags: config.map(|config| config.tags.clone()).unwrap_or_default(),
+                workers: config.map(|config| config.workers.clone()).unwrap_or_default(),
                 pending: builder.pending.len(),
                 running: builder.running.keys().copied().collect(),
                 last_number: builder.last_number,
-            })
+            }
         });
         status.collect()
     }

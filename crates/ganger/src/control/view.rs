@@ -164,6 +164,10 @@ pub(super) async fn status(house: &House) -> Result<Status, Refusal> {
     let core = house.master.status().await.map_err(not_done)?;
     let mut names = Names::new(house);
     let mut builders = Vec::new();
+    let mut pending: HashMap<&str, Vec<_>> = HashMap::new();
+    for request in &core.pending {
+        pending.entry(&request.builder).or_default().push(request);
+    }
     for builder in core.builders {
         let last = BuildFilter {
             builder: Some(builder.id),
@@ -191,15 +195,14 @@ pub(super) async fn status(house: &House) -> Result<Status, Refusal> {
                 },
             ),
         });
-        let waiting =
-            core.pending.iter().filter(|request| request.builder == builder.name).map(|request| Waiting {
-                buildrequestid: request.request.0,
-                priority: request.priority,
-                submitted_at: request.submitted_at.epoch_seconds(),
-                reason: request.reason.clone(),
-                why: request.why.text.clone(),
-                code: serde_json::to_value(request.why.code).unwrap_or_default(),
-            });
+        let waiting = pending.get(&*builder.name).into_iter().flatten().map(|request| Waiting {
+            buildrequestid: request.request.0,
+            priority: request.priority,
+            submitted_at: request.submitted_at.epoch_seconds(),
+            reason: request.reason.clone(),
+            why: request.why.text.clone(),
+            code: serde_json::to_value(request.why.code).unwrap_or_default(),
+        });
         builders.push(BuilderStatus {
             builderid: builder.id.0,
             pending: builder.pending,

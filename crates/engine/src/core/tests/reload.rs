@@ -39,7 +39,13 @@ fn a_builder_that_runs_leaves_when_it_is_done() {
          + worker 1 builds [1]
          changed: builder b2 removed; scheduler force changed",
     );
+    let shown = |world: &World| {
+        let gone = world.core.builders().into_iter().find(|builder| builder.name == "b2");
+        gone.map(|builder| (builder.running.len(), builder.pending))
+    };
+    assert_eq!(shown(&world), Some((1, 1)));
     world.finish(1, Results::Success).expect_actions("builders for 1: b1");
+    assert_eq!(shown(&world), Some((0, 1)));
     world.why(2, "builder b2 is not in the configuration");
     // What waited for it waits for its return.
     world
