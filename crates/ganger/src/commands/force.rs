@@ -25,7 +25,7 @@ pub(crate) struct Force {
     #[arg(short = 'm', long)]
     reason: Option<String>,
 
-    /// Who asks.
+    /// Who asks; without it, whoever is logged in ($USER).
     #[arg(long)]
     owner: Option<String>,
 
@@ -68,7 +68,7 @@ impl Force {
             scheduler: self.scheduler,
             builders: self.builders,
             reason: self.reason,
-            owner: self.owner,
+            owner: self.owner.or_else(|| std::env::var("USER").ok()),
             branch: self.branch,
             revision: self.revision,
             repository: self.repository,
