@@ -134,10 +134,17 @@ impl<'a> Git<'a> {
             Json::Null | Json::Bool(false) => None,
             _ => args.count("shallow")?,
         };
+        let branch = branch.filter(|branch| !branch.is_empty()).unwrap_or_else(|| "HEAD".to_owned());
+        let repository = url(&args.needed("repourl")?);
+        let words =
+            [("branch", Some(&branch)), ("revision", revision.as_ref()), ("repourl", Some(&repository))];
+        for (what, word) in words {
+            refuse_option(what, word.map_or("", String::as_str))?;
+        }
         let git = Self {
             features: Features::default(),
-            repository: url(&args.needed("repourl")?),
-            branch: branch.filter(|branch| !branch.is_empty()).unwrap_or_else(|| "HEAD".to_owned()),
+            repository,
+            branch,
             revision,
             codebase: args.text("codebase").unwrap_or_default(),
             method: method(step)?,
@@ -219,6 +226,15 @@ impl<'a> Git<'a> {
         let list = ListDirectory { dir: directory.into() };
         Ok(self.step.command(Command::ListDirectory(list), Wiring::log(self.log)).await?.files)
     }
+}
+
+/// Branches and revisions come from whoever reports a change or forces a build, and git would run what an option such as
+/// `--upload-pack` names. No branch and no revision begins like that (`git check-ref-format`).
+fn refuse_option(what: &str, word: &str) -> Result<(), Halt> {
+    if !word.starts_with('-') {
+        return Ok(());
+    }
+    Err(Halt::Broken(format!("the {what} {word:?} begins with a dash: git would take it for an option")))
 }
 
 /// A git command, run by awaiting it.

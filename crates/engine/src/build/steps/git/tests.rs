@@ -330,6 +330,26 @@ async fn the_newest_change_names_the_revision() {
     assert_eq!(ran.properties.property("revision").unwrap().source, "Git");
 }
 
+#[tokio::test]
+async fn what_git_would_take_for_an_option_never_reaches_it() {
+    let hostile = "--upload-pack=touch pwned;";
+    let address = format!("repourl = '{hostile}'");
+    for mode in ["mode = 'incremental'", "mode = 'full'\nmethod = 'clobber'"] {
+        let cases = [
+            ("branch", Case::once("", mode).branch(hostile)),
+            ("revision", Case::once("", mode).revision(hostile)),
+            ("repourl", Case::once("", &format!("{mode}\n{address}"))),
+        ];
+        for (what, case) in cases {
+            let (ran, player) = case.run().await;
+            assert_eq!(player.seen(), Vec::<String>::new(), "{what}, {mode}");
+            assert_eq!(ran.outcome.results, Results::Exception, "{what}, {mode}");
+            let told = ran.step("git").log("err.text");
+            assert!(told.contains(what) && told.contains(hostile), "{told}");
+        }
+    }
+}
+
 #[test]
 fn addresses_of_scp_become_urls() {
     for (address, expect) in [
