@@ -2,7 +2,10 @@
 
 use std::collections::HashMap;
 
-use engine::{core::LinkStatus, master::Health};
+use engine::{
+    core::{BuildStatus, LinkStatus},
+    master::Health,
+};
 use model::{BuildId, BuildNumber, BuilderId, Json, WorkerId};
 use storage::{BuildFilter, BuildOrder, BuildRow, BuilderRow, StorageError};
 
@@ -88,17 +91,26 @@ pub(super) async fn find_build(house: &House, selector: &BuildSelector) -> Resul
         }
         BuildSelector::Newest(name) => {
             let builder = find_builder(house, name).await?;
-            let newest = BuildFilter {
-                builder: Some(builder.id),
-                order: BuildOrder::NumberDescending,
-                limit: 1,
-                ..BuildFilter::default()
-            };
-            let row = store.builds(newest).await.map_err(unreadable)?.into_iter().next();
-            (row, format!("builder {name:?} has built nothing yet"))
+            (newest(house, builder.id, None).await?, format!("builder {name:?} has built nothing yet"))
         }
     };
     found.ok_or_else(|| Refusal::not_found(what))
+}
+
+/// The newest build of a builder, or the newest of those that are complete or not.
+async fn newest(
+    house: &House,
+    builder: BuilderId,
+    complete: Option<bool>,
+) -> Result<Option<BuildRow>, Refusal> {
+    let newest = BuildFilter {
+        builder: Some(builder),
+        complete,
+        order: BuildOrder::NumberDescending,
+        limit: 1,
+        ..BuildFilter::default()
+    };
+    Ok(house.store.builds(newest).await.map_err(unreadable)?.into_iter().next())
 }
 
 async fn find_builder(house: &House, name: &str) -> Result<BuilderRow, Refusal> {
@@ -168,33 +180,16 @@ pub(super) async fn status(house: &House) -> Result<Status, Refusal> {
     for request in &core.pending {
         pending.entry(&request.builder).or_default().push(request);
     }
+    let mut running: HashMap<&str, Vec<_>> = HashMap::new();
+    for build in &core.running {
+        running.entry(&build.builder).or_default().push(running_build(build));
+    }
     for builder in core.builders {
-        let last = BuildFilter {
-            builder: Some(builder.id),
-            complete: Some(true),
-            order: BuildOrder::NumberDescending,
-            limit: 1,
-            ..BuildFilter::default()
-        };
-        let last = match house.store.builds(last).await.map_err(unreadable)?.into_iter().next() {
+        names.builders.insert(builder.id, builder.name.clone());
+        let last = match newest(house, builder.id, Some(true)).await? {
             Some(row) => Some(names.build(row).await?),
             None => None,
         };
-        let running = core.running.iter().filter(|build| build.builder == builder.name).map(|build| Build {
-            buildid: build.build.0,
-            number: build.number.0,
-            builder: build.builder.clone(),
-            worker: Some(build.worker.clone()),
-            started_at: build.started_at.epoch_seconds(),
-            complete_at: None,
-            results: None,
-            state_string: build.step.as_ref().map_or_else(
-                || "starting".to_owned(),
-                |step| {
-                    if step.state_string.is_empty() { step.name.clone() } else { step.state_string.clone() }
-                },
-            ),
-        });
         let waiting = pending.get(&*builder.name).into_iter().flatten().map(|request| Waiting {
             buildrequestid: request.request.0,
             priority: request.priority,
@@ -207,7 +202,7 @@ pub(super) async fn status(house: &House) -> Result<Status, Refusal> {
             builderid: builder.id.0,
             pending: builder.pending,
             waiting: waiting.take(MAX_WAITING).collect(),
-            running: running.collect(),
+            running: running.remove(&*builder.name).unwrap_or_default(),
             last,
             name: builder.name,
             tags: builder.tags,
@@ -243,6 +238,25 @@ pub(super) async fn status(house: &House) -> Result<Status, Refusal> {
         .to_owned(),
     };
     Ok(Status { now: now(house), master, workers: workers.collect(), builders })
+}
+
+/// A build that runs: its state is that of its step, which the tables are not asked for.
+fn running_build(build: &BuildStatus) -> Build {
+    let state_string = match &build.step {
+        None => "starting",
+        Some(step) if step.state_string.is_empty() => &step.name,
+        Some(step) => &step.state_string,
+    };
+    Build {
+        buildid: build.build.0,
+        number: build.number.0,
+        builder: build.builder.clone(),
+        worker: Some(build.worker.clone()),
+        started_at: build.started_at.epoch_seconds(),
+        complete_at: None,
+        results: None,
+        state_string: state_string.to_owned(),
+    }
 }
 
 pub(super) fn now(house: &House) -> i64 {
