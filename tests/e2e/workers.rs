@@ -42,8 +42,10 @@ fn a_second_worker_of_the_same_name_waits_for_the_first_to_go() {
 
     drop(first);
     farm.eventually("the second takes its place", |farm| {
-        (farm.is_connected("w1") && is_running(&mut second)).then_some(())
+        let attached = farm.log_text().matches("worker attached").count();
+        (attached == 2 && farm.is_connected("w1")).then_some(())
     });
+    assert!(is_running(&mut second), "{}", second.log());
     let build = farm.build("b", &[]);
     assert_eq!(build["results"], 0, "{build}");
 }
