@@ -32,6 +32,8 @@ ids! {
     BuildsetId;
     /// `changes.changeid`.
     ChangeId;
+    /// `ganger_instances.id`: a machine that a pool has, had or means to have.
+    InstanceId;
     /// `logs.id`.
     LogId;
     /// `masters.id`.

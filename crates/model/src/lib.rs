@@ -6,17 +6,20 @@
 
 mod change;
 mod ids;
+pub mod pool;
 mod properties;
 mod results;
 pub mod template;
 mod time;
+mod timetable;
 
 pub use change::{Change, Patch, SourceStamp};
 pub use ids::{
-    BuildId, BuildNumber, BuildRequestId, BuilderId, BuildsetId, ChangeId, LogId, MasterId, SchedulerId,
+    BuildId, BuildNumber, BuildRequestId, BuilderId, BuildsetId, ChangeId, InstanceId, LogId, MasterId, SchedulerId,
     SourceStampId, StepId, WorkerId,
 };
 pub use properties::{Properties, Property};
 pub use results::{Flags, Results};
 pub use serde_json::Value as Json;
 pub use time::Time;
+pub use timetable::Timetable;

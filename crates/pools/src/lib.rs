@@ -1,0 +1,20 @@
+//! Pools of machines that are hired and laid off by demand.
+//!
+//! Pure: no clock, no randomness of its own, no tasks, no cloud. The owner hands in what happened and the time, and gets
+//! back rows to write first, and orders to carry out once they are durable.
+
+pub mod decision;
+pub mod demand;
+pub mod event;
+pub mod ledger;
+pub mod order;
+pub mod provider;
+
+pub use crate::{
+    decision::{Decision, ReasonCode, Subject},
+    demand::{Demand, Elsewhere, Permit, Waiting},
+    event::{Event, Identity, Operator, Warning},
+    ledger::{Drain, Ended, Instance, Market, Origin, Slot, State, Token, Verifier},
+    order::{Batch, Order},
+    provider::{Capabilities, Offering, Provider, ProviderError},
+};

@@ -1,0 +1,221 @@
+//! Where machines come from.
+
+use std::{collections::BTreeMap, fmt, future::Future, pin::Pin, time::Duration};
+
+use model::{InstanceId, Time, pool::Money};
+use secrecy::SecretString;
+use serde::{Deserialize, Serialize};
+
+use crate::{Market, Token};
+
+/// An answer that takes a while.
+pub type Answer<'a, T> = Pin<Box<dyn Future<Output = Result<T, ProviderError>> + Send + 'a>>;
+
+/// Starts and ends machines of one pool. Sets no policy; keeps no truth that the machines themselves do not.
+///
+/// Every call may be made again after a crash or a time-out. `pools::conformance` checks that an implementation holds to
+/// what is said here.
+pub trait Provider: fmt::Debug + Send + Sync + 'static {
+    /// What can be bought now, and for how much.
+    fn capabilities(&self) -> Answer<'_, Capabilities>;
+
+    /// Starts machines. Idempotent by the request's token: a second call with it gives the machines of the first and
+    /// starts no others. Fewer than asked for is no error; none at all is.
+    fn launch(&self, request: LaunchRequest) -> Answer<'_, Launched>;
+
+    /// All machines of the pool: every page, or an error. Those that ended lately may be among them.
+    fn list(&self) -> Answer<'_, Vec<Machine>>;
+
+    /// Ends a machine. One that is gone is fine.
+    fn terminate(&self, provider_id: String) -> Answer<'_, ()>;
+
+    /// Stops a machine so that it can be started again.
+    fn stop(&self, provider_id: String) -> Answer<'_, ()>;
+
+    /// Starts a stopped machine again.
+    fn resume(&self, provider_id: String) -> Answer<'_, ()>;
+
+    /// What a machine said while it booted: the end of it, bounded.
+    fn console(&self, provider_id: String) -> Answer<'_, String>;
+
+    /// Withdraws a call that has not led to machines yet. One that is unknown is fine.
+    fn cancel(&self, token: Token) -> Answer<'_, ()>;
+}
+
+/// What a provider can do for a pool.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Capabilities {
+    /// What can be bought.
+    pub offerings: Vec<Offering>,
+    /// The most machines in one call.
+    pub batch: u32,
+    /// Whether machines can be stopped and started again.
+    pub stops: bool,
+    /// How fast calls may follow each other.
+    pub api: ApiBudget,
+    /// How many more machines the provider's quota allows, if it says.
+    pub quota: Option<Quota>,
+}
+
+/// How fast calls may follow each other: token buckets, as EC2 has them.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ApiBudget {
+    /// Calls to launch at once.
+    pub calls: u32,
+    /// Calls per second after that.
+    pub calls_per_second: f64,
+    /// Machines at once.
+    pub instances: u32,
+    /// Machines per second after that.
+    pub instances_per_second: f64,
+}
+
+impl Default for ApiBudget {
+    /// EC2's for `RunInstances`.
+    fn default() -> Self {
+        Self { calls: 5, calls_per_second: 2.0, instances: 1000, instances_per_second: 2.0 }
+    }
+}
+
+/// A provider's own limit.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Quota {
+    /// Its name, as one asks for more of it: `L-1216C47A`.
+    pub name: String,
+    /// How many more machines it allows.
+    pub headroom: u32,
+}
+
+/// Something that can be bought: a place, a type and a market.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Offering {
+    /// Names it: `us-east-1a/m7i.large/spot`.
+    pub name: String,
+    /// The type of machine, for the build's property.
+    pub instance_type: String,
+    /// Types that share a quota.
+    pub family: String,
+    /// How it is paid for.
+    pub market: Market,
+    /// What an hour costs now.
+    pub price: Money,
+    /// The most that is paid for an hour on the spot market.
+    pub bid: Option<Money>,
+    /// How much faster builds are than on the slowest type; 1 when nobody says.
+    pub performance: f64,
+    /// How likely an hour of it ends by the market.
+    pub loss_per_hour: f64,
+}
+
+/// What a call is for. Sent again unchanged with the same token.
+#[derive(Clone, Debug)]
+pub struct LaunchRequest {
+    /// Names the call.
+    pub token: Token,
+    /// The pool.
+    pub pool: String,
+    /// Names this installation; machines of another one are never touched.
+    pub deployment: String,
+    /// The rows that want machines. Their number is how many are wanted.
+    pub members: Vec<Member>,
+    /// What to buy.
+    pub offering: String,
+    /// The most that an hour may cost.
+    pub price_cap: Option<Money>,
+    /// A digest of what machines are made from, as a tag.
+    pub template: String,
+    /// The image to boot.
+    pub image: String,
+}
+
+/// A machine that is wanted.
+#[derive(Clone, Debug)]
+pub struct Member {
+    /// Its row.
+    pub instance: InstanceId,
+    /// What its worker logs in as: `POOL@ID`.
+    pub login: String,
+    /// What its worker proves to know. Gone from memory after the call; a call that is sent again after a restart of the
+    /// master has none, and its machines are not of use.
+    pub secret: Option<SecretString>,
+}
+
+/// What became of a call to launch.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Launched {
+    /// The machines.
+    pub machines: Vec<Machine>,
+    /// Whether the call is still open: more may come (an open spot request). Those show in a listing.
+    pub open: bool,
+    /// Why there are fewer than asked for, if there are.
+    pub short: Option<ProviderError>,
+}
+
+/// A machine as its provider sees it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Machine {
+    /// The provider's name of it.
+    pub provider_id: String,
+    /// The call that it came from: its tag.
+    pub token: Option<Token>,
+    /// The row that it was started for, when the provider keeps them apart.
+    pub member: Option<InstanceId>,
+    /// What it is.
+    pub offering: Option<String>,
+    /// A digest of what it was made from: its tag.
+    pub template: Option<String>,
+    /// Whether it runs.
+    pub status: MachineStatus,
+    /// When the provider started it, by the provider's clock.
+    pub launched_at: Option<Time>,
+    /// What an hour of it costs, when the provider says.
+    pub price: Option<Money>,
+    /// More for people: address, zone.
+    pub details: BTreeMap<String, String>,
+}
+
+/// Whether a machine runs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum MachineStatus {
+    /// It is being started.
+    Pending,
+    /// It runs.
+    Running,
+    /// It is being stopped.
+    Stopping,
+    /// It is stopped.
+    Stopped,
+    /// It is being ended.
+    ShuttingDown,
+    /// It is gone.
+    Terminated,
+}
+
+/// What went wrong, by what is to be done about it.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{text} ({code})")]
+pub struct ProviderError {
+    /// What is to be done about it.
+    pub kind: ErrorKind,
+    /// The provider's own code: `InsufficientInstanceCapacity`.
+    pub code: String,
+    /// In words.
+    pub text: String,
+}
+
+/// What is to be done about an error.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ErrorKind {
+    /// This offering has nothing now: buy another one.
+    Capacity,
+    /// A quota is used up (its name, when known): buy of another family, and tell people.
+    Quota(Option<String>),
+    /// Too many calls: later. Nothing was done.
+    Throttled(Option<Duration>),
+    /// What became of the call is not known: ask again with the same token, or list.
+    Transport,
+    /// What is configured cannot work: tell people, and try seldom.
+    Config,
+    /// The provider cannot do this at all.
+    Unsupported,
+}

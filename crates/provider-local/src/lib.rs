@@ -1,0 +1,1 @@
+//! Machines of a pool as processes on this machine.

@@ -1,0 +1,1 @@
+//! What Ganger says over HTTP.
