@@ -27,6 +27,10 @@ pub enum Event {
         builder: BuilderId,
         /// Its first request.
         request: BuildRequestId,
+        /// The priority of that.
+        priority: i64,
+        /// How long that has waited.
+        waited: Duration,
     },
     /// A build on an instance is over.
     BuildEnded {
@@ -70,6 +74,16 @@ pub enum Event {
     Leaving {
         /// Which.
         instance: InstanceId,
+    },
+
+    /// Somebody who wanted to be a worker of a pool was turned away: for the record.
+    LoginRefused {
+        /// The pool.
+        pool: String,
+        /// The instance that it wanted to be, if it named one.
+        instance: Option<InstanceId>,
+        /// Why, for people.
+        why: String,
     },
 
     /// The answer to `Order::Launch`.
