@@ -17,6 +17,6 @@ pub use diagnostic::{ConfigErrors, Diagnostic, Diagnostics, Related, Severity};
 pub use file::{Loaded, load, parse};
 pub use model::{
     Args, Builder, Codebase, Config, Database, Endpoint, ForceScheduler, LogCompression, Master, Renderable,
-    Scheduler, SchedulerKind, Secrets, Step, Worker,
+    Scheduler, SchedulerKind, Secrets, Step, Web, Worker,
 };
 pub use reference::reference;

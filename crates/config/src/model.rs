@@ -33,6 +33,8 @@ pub struct Master {
     pub database: Database,
     /// Where workers and clients connect.
     pub listen: Vec<Endpoint>,
+    /// Where HTTP is served, if it is.
+    pub web: Option<Web>,
     /// The local socket for the command line, absolute.
     pub control_socket: PathBuf,
     /// How log chunks are compressed in the database.
@@ -71,6 +73,15 @@ pub enum Endpoint {
     },
     /// A Unix socket, absolute.
     Unix(PathBuf),
+}
+
+/// Where HTTP is served: plain, for programs of the same machine or network, or for a proxy that speaks TLS.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Web {
+    /// Address or name to bind.
+    pub host: String,
+    /// Port to bind; 0 takes a free one.
+    pub port: u16,
 }
 
 /// How log chunks are compressed in the database (`logchunks.compressed`).

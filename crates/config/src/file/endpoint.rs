@@ -24,6 +24,8 @@ pub(super) const ENDPOINTS: Special = Special {
     read: |_| Some(Renderable::Null),
 };
 
+pub(super) const ENDPOINT: Special = Special { expected: "an endpoint", ..ENDPOINTS };
+
 pub(super) const TABLE: Keys = Keys {
     what: "an endpoint",
     groups: &[&[
@@ -86,7 +88,8 @@ fn is_same(one: &Endpoint, other: &Endpoint) -> bool {
     }
 }
 
-fn read(value: Value<'_>) -> Option<Endpoint> {
+/// One endpoint.
+pub(super) fn read(value: Value<'_>) -> Option<Endpoint> {
     let parts = match value.get() {
         DeValue::String(text) => from_text(&value, text)?,
         DeValue::Table(_) => from_table(&value)?,

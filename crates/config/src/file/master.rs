@@ -9,7 +9,7 @@ use toml::{
 
 use super::{endpoint, secret};
 use crate::{
-    model::{Database, Endpoint, LogCompression, Master},
+    model::{Database, Endpoint, LogCompression, Master, Web},
     schema::{Fallback, Key, Kind},
     table::{Keys, Table},
     value::{Reading, Value},
@@ -35,6 +35,12 @@ pub(super) const KEYS: Keys = Keys {
             "where workers and clients connect, see below",
         )
         .default(Fallback::Texts(&["tcp:9989"])),
+        Key::new(
+            "web",
+            Kind::Special(&endpoint::ENDPOINT),
+            "where metrics are served over HTTP, to anybody who asks; only of type `tcp`, such as \
+             `\"tcp:127.0.0.1:8010\"`. Left out, they are not",
+        ),
         Key::new("control-socket", Kind::Text, "the socket for the command line")
             .default(Fallback::Text("ganger.sock")),
         Key::new(
@@ -60,6 +66,7 @@ pub(super) const KEYS: Keys = Keys {
         ("db", "it is called `database`"),
         ("logCompressionMethod", "it is called `log-compression`"),
         ("protocols", "it is called `listen`"),
+        ("www", "its port is called `web`"),
     ],
 };
 
@@ -98,6 +105,7 @@ fn table(reading: &Reading<'_>, value: Value<'_>) -> (Option<Master>, Option<Pat
             Some(listen) => endpoint::read_all(listen),
             None => vec![Endpoint::Tcp { host: endpoint::ANY.into(), port: 9989 }],
         },
+        web: web(&table),
         control_socket: socket(&table, base_dir),
         log_compression: compression(&table),
         changes: match secret::password(&table, PASSWORD) {
@@ -118,6 +126,19 @@ fn table(reading: &Reading<'_>, value: Value<'_>) -> (Option<Master>, Option<Pat
         path
     });
     (Some(master), secrets)
+}
+
+fn web(table: &Table<'_>) -> Option<Web> {
+    let value = table.value("web")?;
+    match endpoint::read(value)? {
+        Endpoint::Tcp { host, port } => Some(Web { host, port }),
+        Endpoint::Tls { .. } | Endpoint::Unix(_) => {
+            value
+                .error("`web` takes only an endpoint of type `tcp`")
+                .help("\"tcp:127.0.0.1:8010\", with a proxy before it that speaks TLS");
+            None
+        }
+    }
 }
 
 fn url(table: &Table<'_>) -> String {

@@ -140,6 +140,7 @@ impl Core {
         let fixed = [
             ("database", old.database != new.database),
             ("listen", old.listen != new.listen),
+            ("web", old.web != new.web),
             ("control-socket", old.control_socket != new.control_socket),
         ];
         let changed = fixed.into_iter().filter(|(_, changed)| *changed);

@@ -56,6 +56,29 @@ fn endpoints_are_read_in_every_form() {
 }
 
 #[test]
+fn the_web_is_one_plain_endpoint_or_none() {
+    assert_eq!(good(MINIMAL).config.master.web, None);
+    let check = |endpoint: &str, host: &str, port| {
+        let config = good(&format!("[master]\nweb = {endpoint}\n{MINIMAL}")).config;
+        assert_eq!(config.master.web, Some(crate::Web { host: host.into(), port }), "{endpoint}");
+    };
+    check("\"tcp:127.0.0.1:8010\"", "127.0.0.1", 8010);
+    check("\"tcp:[::1]:0\"", "::1", 0);
+    check("\"tcp:8010\"", "0.0.0.0", 8010);
+    check("{ type = \"tcp\", port = 8010 }", "0.0.0.0", 8010);
+
+    let refused = |endpoint: &str, message: &str| {
+        let found = errors(&format!("[master]\nweb = {endpoint}\n{MINIMAL}"));
+        assert!(found.len() == 1 && found[0].starts_with("2:"), "{endpoint}: {found:?}");
+        assert!(found[0].contains(message), "{endpoint}: {found:?}");
+    };
+    refused("\"unix:web.sock\"", "only an endpoint of type `tcp`");
+    refused("\"127.0.0.1:8010\"", "\"tcp:");
+    refused("8010", "expected an endpoint");
+    refused("[\"tcp:8010\"]", "expected an endpoint");
+}
+
+#[test]
 fn the_database_is_a_path_or_buildbots_url() {
     let check = |database: &str, expect: &str| {
         let config = good(&format!("[master]\ndatabase = \"{database}\"")).config;
