@@ -22,6 +22,20 @@ pub enum ReasonCode {
     Replacement,
     /// It logged in by itself.
     Guest,
+    /// The ledger found it after a restart, or by its tag.
+    Adopted,
+    /// The provider has a machine for it.
+    Launched,
+    /// Its worker is connected.
+    Connected,
+    /// It was stopped, to be started again.
+    Stopped,
+    /// It was stopped, and is started again.
+    Resumed,
+    /// The call was not answered, or was refused for now: it is made again.
+    Retried,
+    /// The provider failed.
+    ProviderError,
 
     /// The pool's maximum.
     PoolMax,
@@ -110,6 +124,10 @@ pub enum ReasonCode {
     HoldExpired,
     /// It was stopped for as long as it could be.
     StoppedExpired,
+    /// The provider would not end it (so far).
+    NotEnded,
+    /// The provider's clock and this master's differ.
+    ClockSkew,
 }
 
 /// Whom a decision is about.

@@ -186,6 +186,27 @@ pub struct Instance {
 }
 
 impl State {
+    /// As it is written in tables, metrics and sentences.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Planned => "planned",
+            Self::Requested => "requested",
+            Self::Booting => "booting",
+            Self::Suspect => "suspect",
+            Self::ReadyCheck => "ready_check",
+            Self::Idle => "idle",
+            Self::Busy => "busy",
+            Self::Draining => "draining",
+            Self::Stopping => "stopping",
+            Self::Stopped => "stopped",
+            Self::Lost => "lost",
+            Self::Quarantined => "quarantined",
+            Self::Held => "held",
+            Self::Terminating => "terminating",
+            Self::Gone => "gone",
+        }
+    }
+
     /// Whether a machine counts towards maxima: it is there, is coming, or may be.
     pub fn is_live(self) -> bool {
         !matches!(self, Self::Gone | Self::Stopped)
