@@ -6,8 +6,10 @@
 pub mod decision;
 pub mod demand;
 pub mod event;
+pub mod learn;
 pub mod ledger;
 pub mod order;
+pub mod plan;
 pub mod provider;
 
 pub use crate::{

@@ -1,0 +1,212 @@
+//! How long machines take from the call until they are connected.
+
+use std::{
+    collections::{BTreeMap, VecDeque},
+    time::Duration,
+};
+
+use serde::{Deserialize, Serialize};
+
+use super::jobs::normal;
+
+/// Boots of a kind that are remembered.
+const REMEMBERED: usize = 200;
+/// The last ones, which show whether something has changed.
+const RECENT: usize = 20;
+/// From so many on a kind is known by itself.
+const KNOWN: usize = 5;
+/// Outcomes that are remembered.
+const OUTCOMES: usize = 100;
+/// Kinds (image and offering) that are remembered.
+const KINDS: usize = 256;
+/// What is assumed at first (seconds).
+const PRIOR_P50: f64 = 120.0;
+/// What is assumed at first of the spread of the logarithms.
+const PRIOR_SIGMA: f64 = 0.35;
+/// The distance from the median to the 95 % quantile of the normal distribution.
+const Z95: f64 = 1.645;
+/// A machine that is late is expected after this share of the usual time.
+const LATE: f64 = 0.15;
+
+/// How long machines of one kind take.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct BootTimes {
+    /// Half of them take no longer (seconds).
+    pub p50: f64,
+    /// 19 of 20 take no longer (seconds).
+    pub p95: f64,
+    /// How many boots this is known from; of all kinds of the pool together when this kind is not known by itself.
+    pub samples: u32,
+    /// The share that connects at all.
+    pub connect_rate: f64,
+}
+
+impl Default for BootTimes {
+    fn default() -> Self {
+        Self { p50: PRIOR_P50, p95: PRIOR_P50 * (Z95 * PRIOR_SIGMA).exp(), samples: 0, connect_rate: 0.99 }
+    }
+}
+
+impl BootTimes {
+    /// The age from which a machine counts no more (`Suspect`).
+    pub fn suspect_age(&self) -> Duration {
+        Duration::from_secs_f64((1.5 * self.p95).max(2.0 * self.p50).clamp(1.0, 1800.0))
+    }
+
+    /// The age at which a machine that is not connected is given up; `patient` while the breaker is open
+    /// ([`crate::learn::Breaker::is_open`]) or something seems to have changed ([`crate::learn::Breaker::doubts`]).
+    pub fn timeout(&self, patient: bool) -> Duration {
+        let learned = Duration::from_secs_f64((3.0 * self.p95).clamp(300.0, 1800.0));
+        let patience = Duration::from_secs(1200);
+        if patient || self.samples < 5 { learned.max(patience) } else { learned }
+    }
+
+    /// In how many seconds a machine of this age (seconds) is expected; `None` when it more likely never comes.
+    pub fn expected_in(&self, age: f64) -> Option<f64> {
+        (age <= self.doubtful_age()).then(|| (self.p50 - age).max(LATE * self.p50))
+    }
+
+    /// The age (seconds) at which it is as likely that a machine never connects as that it still does.
+    pub fn doubtful_age(&self) -> f64 {
+        // w = qS / (1 − q + qS) ≥ ½ where S ≥ (1 − q) / q. S falls from 1 to 0.
+        let (q, sigma) = (self.connect_rate, self.sigma());
+        let least = (1.0 - q) / q.max(1e-9);
+        if least >= 1.0 {
+            return 0.0;
+        }
+        let (mut low, mut high) = (-5.0, 5.0);
+        for _ in 0..24 {
+            let middle = f64::midpoint(low, high);
+            if 1.0 - normal(middle) >= least { low = middle } else { high = middle }
+        }
+        (self.p50 * (low * sigma).exp()).min(self.suspect_age().as_secs_f64())
+    }
+
+    fn sigma(&self) -> f64 {
+        ((self.p95 / self.p50.max(1e-3)).ln() / Z95).clamp(0.05, 2.0)
+    }
+}
+
+/// The last boots of one kind.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+struct Kind {
+    /// Milliseconds, the newest last.
+    last: VecDeque<u32>,
+    p50: f64,
+    p95: f64,
+}
+
+impl Kind {
+    fn took(&mut self, took: Duration) {
+        self.last.push_back(u32::try_from(took.as_millis()).unwrap_or(u32::MAX));
+        while self.last.len() > REMEMBERED {
+            self.last.pop_front();
+        }
+        let mut all: Vec<u32> = self.last.iter().copied().collect();
+        let mut recent: Vec<u32> = all.iter().rev().take(RECENT).copied().collect();
+        all.sort_unstable();
+        recent.sort_unstable();
+        let change = quantile(&recent, 0.5) / quantile(&all, 0.5).max(1e-3);
+        // Four standard errors for boots that spread as usual: an image, a region or the weather has changed, and what
+        // was before says nothing any more.
+        if self.last.len() > RECENT && !(0.67..=1.5).contains(&change) {
+            self.last.drain(..self.last.len() - RECENT);
+            all.clone_from(&recent);
+        }
+        self.p50 = quantile(&all, 0.5);
+        // The slowest ones come last: while boots become slower, only the recent ones show it.
+        self.p95 = quantile(&all, 0.95).max(quantile(&recent, 0.95));
+    }
+}
+
+/// Seconds from sorted milliseconds; missing ones up to five are what is assumed at first.
+#[expect(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    clippy::cast_precision_loss,
+    reason = "an index within a short list"
+)]
+fn quantile(sorted: &[u32], q: f64) -> f64 {
+    if sorted.is_empty() {
+        return 0.0;
+    }
+    let at = q * (sorted.len() - 1) as f64;
+    let (low, part) = (at.floor() as usize, at.fract());
+    let value = |i: usize| f64::from(sorted[i.min(sorted.len() - 1)]) / 1e3;
+    value(low) * (1.0 - part) + value(low + 1) * part
+}
+
+/// How long a pool's machines take, by image and offering.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Boots {
+    /// By image, then by offering.
+    kinds: BTreeMap<String, BTreeMap<String, Kind>>,
+    all: Kind,
+    /// Whether machines connected at all, the newest last.
+    outcomes: VecDeque<bool>,
+}
+
+impl Boots {
+    /// A machine was connected so long after it was asked for.
+    pub fn connected(&mut self, image: &str, offering: &str, took: Duration) {
+        self.outcome(true);
+        self.all.took(took);
+        if !self.kinds.contains_key(image) {
+            // Old images are not booted any more.
+            while self.kinds.values().map(BTreeMap::len).sum::<usize>() >= KINDS {
+                self.kinds.pop_first();
+            }
+        }
+        self.kinds.entry(image.to_owned()).or_default().entry(offering.to_owned()).or_default().took(took);
+    }
+
+    /// A machine was given up before it was connected.
+    pub fn failed(&mut self) {
+        self.outcome(false);
+    }
+
+    /// How long machines of a kind take: by themselves, else those of the pool, else what is assumed at first.
+    pub fn times(&self, image: &str, offering: &str) -> BootTimes {
+        let kind = self.kinds.get(image).and_then(|offerings| offerings.get(offering));
+        let kind = kind.filter(|kind| kind.last.len() >= KNOWN).unwrap_or(&self.all);
+        self.known(kind)
+    }
+
+    /// How long the pool's machines take, of whatever kind.
+    pub fn pooled(&self) -> BootTimes {
+        self.known(&self.all)
+    }
+
+    /// The share of machines that connect at all.
+    #[expect(clippy::cast_precision_loss, reason = "at most 100")]
+    pub fn connect_rate(&self) -> f64 {
+        let connected = self.outcomes.iter().filter(|connected| **connected).count() as f64;
+        (connected + 9.9) / (self.outcomes.len() as f64 + 10.0)
+    }
+
+    #[expect(clippy::cast_precision_loss, reason = "fewer than 5")]
+    fn known(&self, kind: &Kind) -> BootTimes {
+        let first = BootTimes::default();
+        let connect_rate = self.connect_rate();
+        let n = kind.last.len();
+        if n >= KNOWN {
+            let samples = u32::try_from(n).unwrap_or(u32::MAX);
+            return BootTimes { p50: kind.p50, p95: kind.p95.max(kind.p50 * 1.05), samples, connect_rate };
+        }
+        // A few are better than none: between what is assumed and what they say.
+        let share = n as f64 / KNOWN as f64;
+        let between = |assumed: f64, seen: f64| if n == 0 { assumed } else { assumed.powf(1.0 - share) * seen.max(0.01).powf(share) };
+        let p50 = between(first.p50, kind.p50);
+        let p95 = between(first.p95, kind.p95).max(p50 * 1.2);
+        BootTimes { p50, p95, samples: u32::try_from(n).unwrap_or(u32::MAX), connect_rate }
+    }
+
+    fn outcome(&mut self, connected: bool) {
+        self.outcomes.push_back(connected);
+        while self.outcomes.len() > OUTCOMES {
+            self.outcomes.pop_front();
+        }
+    }
+}
