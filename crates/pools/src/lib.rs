@@ -8,8 +8,10 @@ pub mod demand;
 pub mod event;
 pub mod learn;
 pub mod ledger;
+pub mod metadata;
 pub mod order;
 pub mod plan;
+pub mod pools;
 pub mod provider;
 
 pub use crate::{
@@ -18,5 +20,6 @@ pub use crate::{
     event::{Event, Identity, Operator, Warning},
     ledger::{Drain, Ended, Instance, Market, Origin, Slot, State, Token, Verifier},
     order::{Batch, Order},
+    pools::{Admission, Login, LoginRefusal, Mint, PoolState, PoolStatus, Pools, Setup},
     provider::{Capabilities, Offering, Provider, ProviderError},
 };
