@@ -98,7 +98,7 @@ pub struct Scheduled {
 }
 
 /// What a pool may cost. Nothing is started that could exceed it.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Budget {
     /// In any hour: the sum of the hourly prices of all machines.
     pub hour: Option<Money>,

@@ -2,7 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use model::{BuildId, BuildRequestId, InstanceId, Time, pool::Money};
+use model::{
+    BuildId, BuildRequestId, InstanceId, Time,
+    pool::{Budget, Money},
+};
 use serde::Serialize;
 
 use super::Histogram;
@@ -45,6 +48,8 @@ pub struct PoolStatus {
     pub closed: Vec<ClosedOffering>,
     /// What it costs.
     pub spend: Spend,
+    /// What it may cost.
+    pub budget: Budget,
     /// What was learned about the time from the call to the connection.
     pub boot: BootStatus,
     /// How long a machine without work is kept now; `None` is for ever.
@@ -166,6 +171,8 @@ pub struct BootStatus {
 /// What has happened since the start of the master.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
 pub struct Totals {
+    /// Passes that planned it.
+    pub passes: u64,
     /// Instances that the provider was asked for, by reason.
     pub launches: BTreeMap<ReasonCode, u64>,
     /// Instances that ended, by reason.
