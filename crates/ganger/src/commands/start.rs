@@ -131,14 +131,11 @@ impl Start {
             connections.stop.clone(),
         )
         .await
-        .map_err(|error| {
-            let failure = Failure::new(Exit::TryAgain, error);
-            if failure.is_io(io::ErrorKind::AddrInUse) {
-                failure.advise("is the port in use by another master?")
-            } else {
-                failure
-            }
-        })?;
+        .map_err(cannot_listen)?;
+        let web = match &config.master.web {
+            Some(at) => Some(web::Server::bind(&at.host, at.port).await.map_err(cannot_listen)?),
+            None => None,
+        };
         let notices = NoticeSender::new();
         let runner = Workshop {
             sessions: sessions.clone(),
@@ -165,6 +162,8 @@ impl Start {
         let mut owner = tokio::spawn(owner.run());
 
         let (ending, mut wishes) = watch::channel(Ending::Not);
+        let web_address = web.as_ref().map(|server| format!("http://{}/", server.address()));
+        let telling = web::House { master: master.clone(), version: env!("CARGO_PKG_VERSION"), started_at };
         let house = House {
             master,
             store: store.clone(),
@@ -173,12 +172,14 @@ impl Start {
             clock,
             file,
             listen,
+            web: web_address,
             started_at,
             ending,
         };
         let house = Arc::new(house);
         let stop_control = CancellationToken::new();
         let control = tokio::spawn(control.serve(Arc::clone(&house), stop_control.clone()));
+        let web = web.map(|server| tokio::spawn(server.serve(telling, stop_control.clone())));
         let listener = tokio::spawn(signals.listen(Arc::clone(&house)));
         if self.end_with_stdin {
             end_with_stdin(Arc::clone(&house));
@@ -201,6 +202,9 @@ impl Start {
         listener.abort();
         stop_control.cancel();
         control.await?;
+        if let Some(web) = web {
+            web.await?;
+        }
         store.close().await;
         ended??;
         info!("the master has ended");
@@ -246,6 +250,16 @@ impl Workers {
         if timeout(CLOSE_WITHIN, self.tasks.wait()).await.is_err() {
             warn!(tasks = self.tasks.len(), "connections are still open, and are cut off");
         }
+    }
+}
+
+/// An address cannot be had.
+fn cannot_listen(error: impl Into<anyhow::Error>) -> Failure {
+    let failure = Failure::new(Exit::TryAgain, error);
+    if failure.is_io(io::ErrorKind::AddrInUse) {
+        failure.advise("is the port in use by another master?")
+    } else {
+        failure
     }
 }
 

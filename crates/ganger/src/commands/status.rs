@@ -41,6 +41,9 @@ impl Status {
             master.directory,
             master.listen.join(", ")
         ))?;
+        if let Some(web) = &master.web {
+            output::text(format_args!("  {}", faint(format!("metrics are at {web}metrics"))))?;
+        }
         if master.draining {
             output::text(format_args!("  {}", warning("ending: no build is started any more")))?;
         }

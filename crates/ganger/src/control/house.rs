@@ -48,6 +48,8 @@ pub(crate) struct House {
     pub(crate) file: PathBuf,
     /// The addresses that are bound.
     pub(crate) listen: Vec<String>,
+    /// Where HTTP is served, if it is.
+    pub(crate) web: Option<String>,
     /// When the master was started.
     pub(crate) started_at: Time,
     /// How the master is to end; only ever gets more urgent.

@@ -109,6 +109,8 @@ pub(crate) struct MasterStatus {
     pub(crate) directory: String,
     /// Where workers connect: addresses as they are bound.
     pub(crate) listen: Vec<String>,
+    /// Where HTTP is served, if it is: an address as it is bound.
+    pub(crate) web: Option<String>,
     /// It starts no more builds, and ends when none runs.
     pub(crate) draining: bool,
     /// How it fares with its database: `good`, `stalled` or `ending`.

@@ -229,6 +229,7 @@ pub(super) async fn status(house: &House) -> Result<Status, Refusal> {
         started_at: house.started_at.epoch_seconds(),
         directory: config.base_dir.display().to_string(),
         listen: house.listen.clone(),
+        web: house.web.clone(),
         draining: core.draining || *house.ending.borrow() != Ending::Not,
         health: match house.master.health() {
             Health::Good => "good",

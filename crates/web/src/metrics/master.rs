@@ -1,0 +1,33 @@
+//! Figures of the master as a whole.
+
+use engine::{core::LinkStatus, master::Health};
+use model::Time;
+
+use super::{Figures, number, truth};
+use crate::exposition::Page;
+
+pub(super) fn put(page: &mut Page, figures: &Figures) {
+    page.gauge("ganger_build_info", "Always 1; the label has the version of the program.")
+        .put(&[("version", figures.version)], 1.0);
+    page.gauge("ganger_start_time_seconds", "When the master was started, in seconds since 1970.")
+        .put(&[], figures.started_at.since(Time::default()).as_secs_f64());
+    page.gauge("ganger_database_up", "Whether the database takes what the master writes.")
+        .put(&[], truth(figures.health != Health::Stalled));
+    let Some(status) = &figures.status else { return };
+    page.gauge("ganger_draining", "Whether the master starts no more builds because it is about to end.")
+        .put(&[], truth(status.draining));
+    let mut workers = page.gauge("ganger_workers", "Workers by the state of their connection.");
+    for (name, link) in [
+        ("connected", LinkStatus::Connected),
+        ("connecting", LinkStatus::Connecting),
+        ("disconnected", LinkStatus::Disconnected),
+    ] {
+        let count = status.workers.iter().filter(|worker| worker.link == link).count();
+        workers.put(&[("state", name)], number(count));
+    }
+    page.gauge("ganger_workers_paused", "Workers that somebody paused.")
+        .put(&[], number(status.workers.iter().filter(|worker| worker.paused.is_some()).count()));
+    page.gauge("ganger_builds_running", "Builds that run.").put(&[], number(status.running.len()));
+    page.gauge("ganger_requests_pending", "Build requests that wait, of all builders.")
+        .put(&[], number(status.pending.len()));
+}
