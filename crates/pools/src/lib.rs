@@ -13,6 +13,7 @@ pub mod order;
 pub mod plan;
 pub mod pools;
 pub mod provider;
+pub mod sim;
 
 pub use crate::{
     decision::{Decision, ReasonCode, Subject},

@@ -1,0 +1,725 @@
+//! The simulation itself: what happens in which order, and what is measured.
+
+use std::{
+    cmp::{Ordering, Reverse},
+    collections::{BinaryHeap, HashMap},
+    fmt,
+    sync::Arc,
+    time::Duration,
+};
+
+use model::{InstanceId, Results, Time, pool::PoolSpec};
+
+use super::{
+    cloud::{Cloud, CloudMachine, CloudSpec},
+    farm::{Farm, Preference, WorkerKey, build_id, builder_id, request_id},
+    outcome::Outcome,
+    policy::Policy,
+    workload::Workload,
+};
+use crate::{
+    Batch, Event, Order, ProviderError, Warning,
+    provider::{ErrorKind, LaunchRequest, MachineStatus},
+};
+
+/// How long a worker that is not let in, or has lost its master, tries again.
+const DEAD_MAN: Duration = Duration::from_secs(1800);
+/// How often it tries.
+const KNOCK: Duration = Duration::from_secs(30);
+
+/// What is simulated.
+#[derive(Clone, Debug)]
+pub struct Setting {
+    /// The pools.
+    pub pools: Vec<Arc<PoolSpec>>,
+    /// For each of them, what its cloud is like.
+    pub clouds: Vec<CloudSpec>,
+    /// What is to be built.
+    pub workload: Workload,
+    /// Which of several idle workers gets a build.
+    pub preference: Preference,
+    /// All chance follows from it.
+    pub seed: u64,
+    /// How long is simulated after the last job is done, at most, for machines to leave.
+    pub tail: Duration,
+    /// When it is over, whatever is left.
+    pub end: Option<Time>,
+    /// Whether the books are checked at each step.
+    pub checks: bool,
+}
+
+/// Something that a test has happen at some time.
+type Script<P> = Box<dyn FnOnce(&mut Simulation<P>)>;
+
+/// A farm, a cloud, and a policy between them.
+pub struct Simulation<P> {
+    /// Who decides.
+    pub policy: P,
+    /// The dispatcher.
+    pub farm: Farm,
+    /// The cloud.
+    pub cloud: Cloud,
+    /// What is wrong, in words: must stay empty.
+    pub violations: Vec<String>,
+    /// Builds that were cut off on a machine that nobody else was about to take.
+    pub killed_busy: u64,
+    /// Builds that were lost with their machine.
+    pub lost: u64,
+    /// Logins that were refused.
+    pub refused: u64,
+    /// How far the master's clock is off, in microseconds.
+    pub clock: i64,
+    /// The master is killed at the boundary (between two writes or calls) that has this number.
+    pub crash_at: Option<u64>,
+    /// How long it takes until it runs again.
+    pub downtime: Duration,
+    /// Boundaries so far.
+    pub boundaries: u64,
+    setting: Setting,
+    now: Time,
+    sequence: u64,
+    agenda: BinaryHeap<Reverse<Item>>,
+    scripts: Vec<Option<Script<P>>>,
+    machine_of: HashMap<InstanceId, usize>,
+    connected: HashMap<InstanceId, usize>,
+    master: Master,
+    epoch: u32,
+    finished: usize,
+    failed: usize,
+    finished_at: Time,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Master {
+    Runs,
+    Crashed,
+    Down,
+}
+
+struct Item {
+    at: Time,
+    sequence: u64,
+    what: What,
+}
+
+enum What {
+    Arrive(usize),
+    Finish(usize),
+    Fail(usize),
+    Answer(u32, Box<Event>),
+    Knock(usize, u32, Time),
+    Die(usize),
+    Take(usize),
+    Script(usize),
+    Up,
+}
+
+impl PartialEq for Item {
+    fn eq(&self, other: &Self) -> bool {
+        self.cmp(other) == Ordering::Equal
+    }
+}
+
+impl Eq for Item {}
+
+impl PartialOrd for Item {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl Ord for Item {
+    fn cmp(&self, other: &Self) -> Ordering {
+        (self.at, self.sequence).cmp(&(other.at, other.sequence))
+    }
+}
+
+impl<P: Policy> fmt::Debug for Simulation<P> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Simulation").field("now", &self.now).field("policy", &self.policy.name()).finish_non_exhaustive()
+    }
+}
+
+impl<P: Policy> Simulation<P> {
+    /// Sets everything up. Nothing happens yet.
+    pub fn new(setting: Setting, policy: P) -> Self {
+        let farm = Farm::new(&setting.workload, setting.preference, setting.seed);
+        let cloud = Cloud::new(setting.clouds.clone(), setting.seed);
+        let now = setting.workload.jobs.first().map_or_else(Time::default, |job| job.arrival);
+        let mut simulation = Self {
+            policy,
+            farm,
+            cloud,
+            violations: Vec::new(),
+            killed_busy: 0,
+            lost: 0,
+            refused: 0,
+            clock: 0,
+            crash_at: None,
+            downtime: Duration::from_secs(20),
+            boundaries: 0,
+            now: now - Duration::from_secs(60),
+            sequence: 0,
+            agenda: BinaryHeap::new(),
+            scripts: Vec::new(),
+            machine_of: HashMap::new(),
+            connected: HashMap::new(),
+            master: Master::Runs,
+            epoch: 0,
+            finished: 0,
+            failed: 0,
+            finished_at: now,
+            setting,
+        };
+        for index in 0..simulation.setting.workload.jobs.len() {
+            let at = simulation.setting.workload.jobs[index].arrival;
+            simulation.plan(at, What::Arrive(index));
+        }
+        simulation
+    }
+
+    /// The time.
+    pub fn now(&self) -> Time {
+        self.now
+    }
+
+    /// What is simulated.
+    pub fn setting(&self) -> &Setting {
+        &self.setting
+    }
+
+    /// How many jobs are done.
+    pub fn finished(&self) -> usize {
+        self.finished
+    }
+
+    /// Has something happen at a time.
+    pub fn at(&mut self, at: Time, script: impl FnOnce(&mut Self) + 'static) {
+        self.scripts.push(Some(Box::new(script)));
+        self.plan(at, What::Script(self.scripts.len() - 1));
+    }
+
+    /// Runs until all jobs are done and machines had the time to leave.
+    pub fn run(&mut self) -> Outcome {
+        self.begin();
+        while self.step() {}
+        self.outcome()
+    }
+
+    /// The policy begins.
+    pub fn begin(&mut self) {
+        let batch = self.policy.begin(self.clock(), &mut self.farm);
+        self.apply(batch);
+        self.settle();
+    }
+
+    /// The next thing happens. Gives whether there was any.
+    pub fn step(&mut self) -> bool {
+        let due = self.agenda.peek().map(|item| item.0.at);
+        let thinks = match self.master {
+            Master::Runs => self.policy.next().map(|at| self.from_clock(at).max(self.now)),
+            Master::Crashed | Master::Down => None,
+        };
+        let Some(next) = [due, thinks].into_iter().flatten().min() else { return false };
+        let all_done = self.finished + self.failed == self.setting.workload.jobs.len();
+        let none_left = all_done && self.cloud.live.iter().all(|live| *live == 0) && self.scripts.iter().all(Option::is_none);
+        let over = self.setting.end.is_some_and(|end| next > end)
+            || (all_done && next > self.finished_at + self.setting.tail && self.scripts.iter().all(Option::is_none));
+        if over || none_left {
+            return false;
+        }
+        self.now = self.now.max(next);
+        if due == Some(next) {
+            if let Some(Reverse(item)) = self.agenda.pop() {
+                self.happen(item.what);
+            }
+        } else {
+            let batch = self.policy.wake(self.clock(), &mut self.farm);
+            self.apply(batch);
+            // One that always wants to think at once would stop the time.
+            if self.policy.next().is_some_and(|at| self.from_clock(at) <= self.now) {
+                self.now = self.now + Duration::from_millis(1);
+            }
+        }
+        self.settle();
+        if self.setting.checks {
+            self.check();
+        }
+        true
+    }
+
+    fn check(&mut self) {
+        if self.master != Master::Runs {
+            return;
+        }
+        if let Some(problem) = self.policy.check(self.clock()) {
+            self.violate(problem);
+        }
+    }
+
+    fn happen(&mut self, what: What) {
+        match what {
+            What::Arrive(job) => {
+                self.farm.arrive(job);
+                let builder = builder_id(self.farm.request(job).builder);
+                self.tell(Event::Requested { builder });
+            }
+            What::Finish(build) => self.finish(build, false),
+            What::Fail(build) => self.finish(build, true),
+            What::Answer(epoch, event) => {
+                if epoch == self.epoch {
+                    self.tell(*event);
+                }
+            }
+            What::Knock(machine, boot, since) => self.knock(machine, boot, since),
+            What::Die(machine) => self.lose_machine(machine, "it ended while it booted"),
+            What::Take(machine) => self.lose_machine(machine, "the market took it"),
+            What::Script(index) => {
+                if let Some(script) = self.scripts.get_mut(index).and_then(Option::take) {
+                    script(self);
+                }
+            }
+            What::Up => {
+                self.master = Master::Runs;
+                let batch = self.policy.restart(self.clock());
+                self.apply(batch);
+            }
+        }
+    }
+
+    fn finish(&mut self, build: usize, machinery_failed: bool) {
+        let entry = self.farm.build(build).clone();
+        if !self.farm.finish(self.now, build, false) {
+            return;
+        }
+        if machinery_failed {
+            self.failed += 1;
+        } else {
+            self.finished += 1;
+        }
+        self.finished_at = self.now;
+        if let WorkerKey::Instance(instance) = entry.worker {
+            self.unload(instance, 1);
+            let results = if machinery_failed { Results::Exception } else { Results::Success };
+            self.tell(Event::BuildEnded { instance, build: build_id(build), results, machinery_failed });
+        }
+        if !machinery_failed {
+            let duration = self.now.since(entry.started_at);
+            self.tell(Event::BuildTook { builder: builder_id(entry.builder), duration });
+        }
+    }
+
+    /// A worker wants in.
+    fn knock(&mut self, machine: usize, boot: u32, since: Time) {
+        let entry = &self.cloud.machines[machine];
+        let (instance, pool) = (entry.member, entry.pool);
+        if !entry.is_live() || entry.stopped.1.is_some() || entry.boots != boot || self.connected.contains_key(&instance) {
+            return;
+        }
+        if self.now.since(since) > DEAD_MAN {
+            self.lose_machine(machine, "it has had no master for too long");
+            return;
+        }
+        self.cloud.machines[machine].status = MachineStatus::Running;
+        if self.master != Master::Runs || self.cloud.faults.split {
+            self.plan(self.now + KNOCK, What::Knock(machine, boot, since));
+            return;
+        }
+        let name = self.setting.pools[pool].name.clone();
+        let (admitted, batch) = self.policy.log_in(self.clock(), &name, instance, boot);
+        if admitted {
+            self.connected.insert(instance, machine);
+        } else {
+            self.refused += 1;
+            self.plan(self.now + KNOCK, What::Knock(machine, boot, since));
+        }
+        self.apply(batch);
+        if !admitted || self.master != Master::Runs {
+            return;
+        }
+        let identity = crate::Identity { boot: Some(format!("boot-{machine}-{boot}")), ..crate::Identity::default() };
+        self.tell(Event::Identified { instance, identity });
+        if self.connected.contains_key(&instance) && self.master == Master::Runs {
+            let max_builds = self.setting.pools[pool].max_builds.map(std::num::NonZeroU32::get);
+            let name: Arc<str> = name.as_str().into();
+            self.farm.attach(self.now, instance, name, max_builds, true);
+            self.tell(Event::Ready { instance });
+        }
+    }
+
+    /// The connection of an instance's worker is gone; it comes back when its machine is still there.
+    pub fn disconnect(&mut self, instance: InstanceId, why: &str) {
+        let Some(machine) = self.connected.remove(&instance) else { return };
+        let offering = self.cloud.machines[machine].offering.clone();
+        let lost = self.farm.detach(instance, Some(&offering));
+        self.unload(instance, lost.len());
+        self.lost += lost.len() as u64;
+        if self.cloud.machines[machine].is_live() && self.cloud.machines[machine].stopped.1.is_none() {
+            let boot = self.cloud.machines[machine].boots;
+            self.plan(self.now + KNOCK, What::Knock(machine, boot, self.now));
+        }
+        for build in lost {
+            self.end_build(instance, build);
+        }
+        self.tell(Event::Disconnected { instance, why: why.to_owned() });
+    }
+
+    fn end_build(&mut self, instance: InstanceId, build: usize) {
+        let results = Results::Retry;
+        self.tell(Event::BuildEnded { instance, build: build_id(build), results, machinery_failed: false });
+    }
+
+    fn unload(&mut self, instance: InstanceId, builds: usize) {
+        let Some(machine) = self.machine_of.get(&instance) else { return };
+        let machine = &mut self.cloud.machines[*machine];
+        if builds > 0 && machine.running.0 <= builds {
+            machine.busy += self.now.since(machine.running.1);
+        }
+        machine.running.0 = machine.running.0.saturating_sub(builds);
+    }
+
+    /// A machine is gone, and nobody here asked for it.
+    pub fn lose_machine(&mut self, machine: usize, why: &str) {
+        if self.cloud.end(self.now, machine) {
+            let instance = self.cloud.machines[machine].member;
+            self.disconnect(instance, why);
+        }
+    }
+
+    /// The market warns that it takes a machine, and does so at that time.
+    pub fn give_notice(&mut self, machine: usize, ahead: Duration) {
+        let at = self.now + ahead;
+        self.cloud.machines[machine].notice = Some(at);
+        self.plan(at, What::Take(machine));
+        let instance = self.cloud.machines[machine].member;
+        let told = Time::from_micros(at.micros().saturating_add(self.clock));
+        self.tell(Event::Warned { instance, warning: Warning::Interruption(told) });
+    }
+
+    /// Cuts off a share of the machines that run, without a word: a storm on the spot market.
+    pub fn storm(&mut self, share: f64, seed: u64) -> usize {
+        let mut random = super::random::Random::stream(seed, 4);
+        let running: Vec<usize> =
+            (0..self.cloud.machines.len()).filter(|index| self.cloud.machines[*index].is_live()).collect();
+        let mut taken = 0;
+        for machine in running {
+            if random.chance(share) {
+                taken += 1;
+                self.lose_machine(machine, "the market took it");
+            }
+        }
+        taken
+    }
+
+    /// Machines and workers that are connected.
+    pub fn connected(&self) -> impl Iterator<Item = (InstanceId, usize)> {
+        let mut all: Vec<(InstanceId, usize)> = self.connected.iter().map(|(id, machine)| (*id, *machine)).collect();
+        all.sort_unstable();
+        all.into_iter()
+    }
+
+    /// The network between master and workers is cut, and both sides see it.
+    pub fn cut(&mut self) {
+        self.cloud.faults.split = true;
+        for (instance, _) in self.connected().collect::<Vec<_>>() {
+            self.disconnect(instance, "the network is cut");
+        }
+    }
+
+    /// Tells the policy something.
+    pub fn tell(&mut self, event: Event) {
+        if self.master == Master::Runs {
+            let batch = self.policy.handle(self.clock(), event);
+            self.apply(batch);
+        }
+    }
+
+    /// Kills the master now; it runs again after [`Simulation::downtime`].
+    pub fn crash(&mut self) {
+        self.master = Master::Down;
+        self.epoch += 1;
+        for (instance, _) in self.connected().collect::<Vec<_>>() {
+            self.disconnect(instance, "the master is gone");
+        }
+        self.plan(self.now + self.downtime, What::Up);
+    }
+
+    /// Whether the master lives beyond this boundary.
+    fn passes_boundary(&mut self) -> bool {
+        if self.master != Master::Runs {
+            return false;
+        }
+        self.boundaries += 1;
+        if self.crash_at == Some(self.boundaries) {
+            self.master = Master::Crashed;
+            return false;
+        }
+        true
+    }
+
+    /// Carries out what the policy wants.
+    pub fn apply(&mut self, mut batch: Batch) {
+        // What the dispatcher is told holds in the same moment, as in the engine's own transaction.
+        if !(batch.rows.is_empty() && batch.pools.is_empty()) && !self.passes_boundary() {
+            return;
+        }
+        let orders = std::mem::take(&mut batch.orders);
+        self.policy.commit(&mut batch);
+        for order in orders {
+            if self.master != Master::Runs {
+                return;
+            }
+            self.carry_out(order);
+        }
+    }
+
+    fn carry_out(&mut self, order: Order) {
+        match order {
+            Order::Close { instance, .. } => self.farm.set_open(instance, false),
+            Order::Open { instance } => self.farm.set_open(instance, true),
+            Order::Interrupt { instance, .. } => self.interrupt(instance),
+            Order::Disconnect { instance, why } => self.disconnect(instance, &why),
+            Order::Shutdown { instance } => {
+                if let Some(machine) = self.connected.get(&instance).copied() {
+                    self.lose_machine(machine, "it was asked to leave");
+                }
+            }
+            Order::Credential { .. } => {}
+            order => {
+                if self.passes_boundary() {
+                    self.call(order);
+                    // Killed after the call, before its answer.
+                    self.passes_boundary();
+                }
+            }
+        }
+    }
+
+    fn call(&mut self, order: Order) {
+        match order {
+            Order::Launch(request) => self.launch(&request),
+            Order::List { pool } => {
+                let Some(index) = self.pool(&pool) else { return };
+                let result = self.cloud.list(self.now, index);
+                let asked_at = self.clock();
+                self.answer(index, Event::Listed { pool, asked_at, result });
+            }
+            Order::Terminate { instance, pool, provider_id } => {
+                let Some(index) = self.pool(&pool) else { return };
+                let result = self.terminate(&provider_id);
+                self.answer(index, Event::Terminated { instance, result });
+            }
+            Order::Reap { provider_id, .. } => {
+                // A reap that fails is seen at the next listing.
+                let _again_later = self.terminate(&provider_id);
+            }
+            Order::Cancel { .. } => self.cloud.calls += 1,
+            Order::Stop { instance, pool, provider_id } => {
+                let Some(index) = self.pool(&pool) else { return };
+                self.guard_busy(instance, "stopped");
+                if let Some(machine) = CloudMachine::index(&provider_id)
+                    && self.cloud.stop(self.now, machine)
+                {
+                    self.disconnect(instance, "it is stopped");
+                }
+                self.answer(index, Event::Stopped { instance, result: Ok(()) });
+            }
+            Order::Resume { instance, pool, provider_id } => {
+                let Some(index) = self.pool(&pool) else { return };
+                if let Some(machine) = CloudMachine::index(&provider_id)
+                    && let Some(at) = self.cloud.resume(self.now, machine)
+                {
+                    let boot = self.cloud.machines[machine].boots;
+                    self.plan(at, What::Knock(machine, boot, at));
+                }
+                self.answer(index, Event::Resumed { instance, result: Ok(()) });
+            }
+            Order::Console { instance, pool, .. } => {
+                let Some(index) = self.pool(&pool) else { return };
+                self.cloud.calls += 1;
+                self.answer(index, Event::Console { instance, result: Ok("fake console".to_owned()) });
+            }
+            Order::Close { .. }
+            | Order::Open { .. }
+            | Order::Interrupt { .. }
+            | Order::Disconnect { .. }
+            | Order::Shutdown { .. }
+            | Order::Credential { .. } => {}
+        }
+    }
+
+    fn launch(&mut self, request: &LaunchRequest) {
+        let Some(pool) = self.pool(&request.pool) else { return };
+        let (result, new) = self.cloud.launch(self.now, pool, request);
+        for machine in new {
+            let entry = &self.cloud.machines[machine];
+            let (member, connects_at, dies) = (entry.member, entry.connects_at, entry.dies);
+            if self.machine_of.insert(member, machine).is_some() {
+                self.violate(format!("two machines for instance {member}"));
+            }
+            if let Some(at) = connects_at {
+                self.plan(at, if dies { What::Die(machine) } else { What::Knock(machine, 1, at) });
+            }
+            let offering = entry_offering(&self.cloud, machine);
+            if offering.1 > 0.0 {
+                let mut random = super::random::Random::stream(self.setting.seed, 5 + machine as u64);
+                let hours = random.exponential(1.0 / offering.1);
+                let at = self.now + Duration::from_secs_f64((hours * 3600.0).min(1e8));
+                self.plan(at, What::Take(machine));
+            }
+        }
+        self.guard_max(pool);
+        self.answer(pool, Event::Launched { token: request.token.clone(), result });
+    }
+
+    /// What a pool may never do, whatever happens.
+    fn guard_max(&mut self, pool: usize) {
+        let spec = &self.setting.pools[pool];
+        let most = spec.max + spec.classes.iter().map(|class| class.overflow).sum::<u32>();
+        let live = self.cloud.live[pool];
+        if live > most {
+            self.violate(format!("{live} machines are live in {}, and {most} may be", self.setting.pools[pool].name));
+        }
+    }
+
+    fn terminate(&mut self, provider_id: &str) -> Result<(), ProviderError> {
+        let Some(machine) = CloudMachine::index(provider_id) else {
+            let kind = ErrorKind::Config;
+            return Err(ProviderError { kind, code: "InvalidInstanceID".to_owned(), text: provider_id.to_owned() });
+        };
+        if let Some(entry) = self.cloud.machines.get_mut(machine) {
+            entry.ordered_end = true;
+            let instance = entry.member;
+            self.guard_busy(instance, "terminated");
+        }
+        if self.cloud.terminate(self.now, machine)? {
+            let instance = self.cloud.machines[machine].member;
+            self.disconnect(instance, "it is terminated");
+        }
+        Ok(())
+    }
+
+    fn guard_busy(&mut self, instance: InstanceId, what: &str) {
+        let running = self.farm.running_on(instance).len();
+        if running > 0 {
+            self.killed_busy += running as u64;
+            self.violate(format!("instance {instance} is {what} with {running} builds"));
+        } else if self.farm.is_open(instance) == Some(true) {
+            self.violate(format!("instance {instance} is {what} though it may be given builds"));
+        }
+    }
+
+    fn interrupt(&mut self, instance: InstanceId) {
+        let Some(machine) = self.machine_of.get(&instance).copied() else { return };
+        let noticed = self.cloud.machines[machine].notice.is_some();
+        let offering = self.cloud.machines[machine].offering.clone();
+        let lost = self.farm.interrupt(instance, Some(&offering));
+        self.unload(instance, lost.len());
+        self.lost += lost.len() as u64;
+        if !noticed {
+            self.killed_busy += lost.len() as u64;
+        }
+        for build in lost {
+            self.end_build(instance, build);
+        }
+    }
+
+    /// Starts all builds that can be started.
+    fn settle(&mut self) {
+        if self.master == Master::Crashed {
+            self.crash();
+        }
+        while self.master == Master::Runs {
+            let started = self.farm.dispatch(self.now);
+            if started.is_empty() {
+                break;
+            }
+            for build in started {
+                self.start(build);
+            }
+        }
+        if self.master == Master::Crashed {
+            self.crash();
+        }
+    }
+
+    fn start(&mut self, build: usize) {
+        let entry = self.farm.build(build).clone();
+        let request = self.farm.request(entry.request).clone();
+        let ends_at = self.now + request.duration;
+        let WorkerKey::Instance(instance) = entry.worker else {
+            self.plan(ends_at, What::Finish(build));
+            return;
+        };
+        let Some(machine) = self.machine_of.get(&instance).copied() else { return };
+        if self.cloud.machines[machine].ordered_end {
+            self.violate(format!("a build starts on instance {instance}, which is being ended"));
+        }
+        let fault = self.cloud.faults.images.get(&self.cloud.machines[machine].image).copied().unwrap_or_default();
+        match fault.fails_builds_after {
+            Some(after) => self.plan(self.now + after.min(request.duration), What::Fail(build)),
+            None => self.plan(ends_at, What::Finish(build)),
+        }
+        let machine = &mut self.cloud.machines[machine];
+        machine.used = true;
+        if machine.running.0 == 0 {
+            machine.running.1 = self.now;
+        }
+        machine.running.0 += 1;
+        self.tell(Event::BuildStarted {
+            instance,
+            build: build_id(build),
+            builder: builder_id(entry.builder),
+            request: request_id(entry.request),
+            priority: request.priority,
+            waited: self.now.since(request.submitted_at),
+        });
+    }
+
+    /// Notes that something is wrong. Only the first ones are kept.
+    pub fn violate(&mut self, problem: String) {
+        if self.violations.len() < 100 {
+            self.violations.push(format!("at {}: {problem}", self.now));
+        }
+    }
+
+    fn pool(&self, name: &str) -> Option<usize> {
+        self.setting.pools.iter().position(|pool| pool.name == name)
+    }
+
+    fn answer(&mut self, pool: usize, event: Event) {
+        let at = self.now + self.cloud.specs[pool].latency;
+        self.plan(at, What::Answer(self.epoch, Box::new(event)));
+    }
+
+    fn plan(&mut self, at: Time, what: What) {
+        self.sequence += 1;
+        self.agenda.push(Reverse(Item { at, sequence: self.sequence, what }));
+    }
+
+    /// What the master's clock says.
+    pub fn clock(&self) -> Time {
+        Time::from_micros(self.now.micros().saturating_add(self.clock))
+    }
+
+    fn from_clock(&self, at: Time) -> Time {
+        Time::from_micros(at.micros().saturating_sub(self.clock))
+    }
+
+    /// What came of it so far.
+    pub fn outcome(&self) -> Outcome {
+        Outcome::of(self)
+    }
+
+    /// The machine of an instance.
+    pub fn machine_of(&self, instance: InstanceId) -> Option<usize> {
+        self.machine_of.get(&instance).copied()
+    }
+}
+
+fn entry_offering(cloud: &Cloud, machine: usize) -> (usize, f64) {
+    let entry = &cloud.machines[machine];
+    let offerings = &cloud.specs[entry.pool].offerings;
+    let found = offerings.iter().position(|offering| *offering.name == *entry.offering);
+    found.map_or((0, 0.0), |index| (index, offerings[index].loss_per_hour))
+}
