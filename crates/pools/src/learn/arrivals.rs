@@ -36,7 +36,8 @@ impl Arrivals {
     #[expect(clippy::cast_precision_loss, reason = "300")]
     pub fn rate(&self, now: Time) -> f64 {
         let from = now.epoch_seconds().div_euclid(STEP) - STEPS as i64;
-        let count: f64 = self.steps.iter().rev().take_while(|(step, _)| *step > from).map(|(_, count)| count).sum();
+        let count: f64 =
+            self.steps.iter().rev().take_while(|(step, _)| *step > from).map(|(_, count)| count).sum();
         count / (STEP * STEPS as i64) as f64
     }
 }

@@ -61,9 +61,9 @@ impl BootTimes {
         if patient || self.samples < 5 { learned.max(patience) } else { learned }
     }
 
-    /// In how many seconds a machine of this age (seconds) is expected; `None` when it more likely never comes.
-    pub fn expected_in(&self, age: f64) -> Option<f64> {
-        (age <= self.doubtful_age()).then(|| (self.p50 - age).max(LATE * self.p50))
+    /// In how many seconds a machine of this age (seconds) is expected, if it comes.
+    pub fn expected_in(&self, age: f64) -> f64 {
+        (self.p50 - age).max(LATE * self.p50)
     }
 
     /// The age (seconds) at which it is as likely that a machine never connects as that it still does.
@@ -197,7 +197,9 @@ impl Boots {
         }
         // A few are better than none: between what is assumed and what they say.
         let share = n as f64 / KNOWN as f64;
-        let between = |assumed: f64, seen: f64| if n == 0 { assumed } else { assumed.powf(1.0 - share) * seen.max(0.01).powf(share) };
+        let between = |assumed: f64, seen: f64| {
+            if n == 0 { assumed } else { assumed.powf(1.0 - share) * seen.max(0.01).powf(share) }
+        };
         let p50 = between(first.p50, kind.p50);
         let p95 = between(first.p95, kind.p95).max(p50 * 1.2);
         BootTimes { p50, p95, samples: u32::try_from(n).unwrap_or(u32::MAX), connect_rate }

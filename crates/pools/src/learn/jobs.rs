@@ -50,7 +50,8 @@ impl LogNormal {
 /// The distribution function of the normal distribution, from a table: a plan asks for it thousands of times.
 pub(crate) fn normal(z: f64) -> f64 {
     const STEPS: f64 = 64.0;
-    static TABLE: LazyLock<Vec<f64>> = LazyLock::new(|| (0..=322).map(|i| upper_tail(f64::from(i) / STEPS)).collect());
+    static TABLE: LazyLock<Vec<f64>> =
+        LazyLock::new(|| (0..=322).map(|i| upper_tail(f64::from(i) / STEPS)).collect());
     let at = z.abs() * STEPS;
     let tail = if at >= 320.0 {
         0.0

@@ -122,7 +122,11 @@ impl Offerings {
     /// All that is not bought for now.
     pub fn closed(&self, now: Time) -> Vec<Closed> {
         let own = self.offerings.iter().filter_map(|(name, memory)| {
-            memory.closed_until.map(|until| Closed { name: name.clone(), until, code: ReasonCode::NoCapacity })
+            memory.closed_until.map(|until| Closed {
+                name: name.clone(),
+                until,
+                code: ReasonCode::NoCapacity,
+            })
         });
         let families = self.families.iter().map(|(name, closed)| Closed {
             name: name.clone(),

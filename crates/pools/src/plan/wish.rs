@@ -1,11 +1,8 @@
 //! What a plan says.
 
-use std::{fmt::Write as _, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
-use model::{
-    BuildRequestId, Time,
-    pool::Money,
-};
+use model::{BuildRequestId, Time, pool::Money};
 
 use crate::{Market, ReasonCode};
 
@@ -31,6 +28,8 @@ pub struct PoolPlan {
     pub cancel: u32,
     /// What each waiting request of this pool can expect, in the order of demand.
     pub requests: Vec<Outlook>,
+    /// When to plan again at the latest though nothing happens: a request is too young now.
+    pub next: Option<Time>,
     /// In one word what it does: the code of the first launch, else of the first thing denied, else
     /// [`ReasonCode::Covered`] or [`ReasonCode::NoDemand`].
     pub code: Option<ReasonCode>,
@@ -157,8 +156,10 @@ impl PoolPlan {
     /// What the plan does and why, in a sentence without a full stop.
     pub fn sentence(&self) -> String {
         let mut text = String::new();
-        for part in self.launches.iter().map(|launch| &launch.text).chain(self.denied.iter().map(|denied| &denied.text)) {
-            let _ignored = write!(text, "{}{part}", if text.is_empty() { "" } else { "; " });
+        let launches = self.launches.iter().map(|launch| &launch.text);
+        for part in launches.chain(self.denied.iter().map(|denied| &denied.text)) {
+            text.push_str(if text.is_empty() { "" } else { "; " });
+            text.push_str(part);
         }
         if text.is_empty() {
             text = match self.requests.len() {
@@ -177,14 +178,18 @@ impl PoolPlan {
             Why::Limit(name) => (ReasonCode::Limit, format!("waits for {name}")),
             Why::Debounce => (ReasonCode::Debounce, "it has only just been asked for".to_owned()),
             Why::Free => (ReasonCode::Covered, "a machine has a free place for it".to_owned()),
-            Why::Elsewhere => (ReasonCode::Covered, "a worker outside the pools has a free place for it".to_owned()),
+            Why::Elsewhere => {
+                (ReasonCode::Covered, "a worker outside the pools has a free place for it".to_owned())
+            }
             Why::Coming => (ReasonCode::Covered, "a machine that is on its way takes it".to_owned()),
-            Why::Soon => {
-                (ReasonCode::Covered, "places become free sooner than another machine could be there".to_owned())
-            }
-            Why::Behind => {
-                (ReasonCode::Covered, "it follows another request, sooner than another machine would pay".to_owned())
-            }
+            Why::Soon => (
+                ReasonCode::Covered,
+                "places become free sooner than another machine could be there".to_owned(),
+            ),
+            Why::Behind => (
+                ReasonCode::Covered,
+                "it follows another request, sooner than another machine would pay".to_owned(),
+            ),
             Why::New => (ReasonCode::Demand, "a machine is started for it".to_owned()),
             Why::Denied(at) => match self.denied.get(*at) {
                 Some(denied) => (denied.code, denied.text.clone()),
