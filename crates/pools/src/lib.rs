@@ -3,6 +3,8 @@
 //! Pure: no clock, no randomness of its own, no tasks, no cloud. The owner hands in what happened and the time, and gets
 //! back rows to write first, and orders to carry out once they are durable.
 
+#[cfg(feature = "conformance")]
+pub mod conformance;
 pub mod decision;
 pub mod demand;
 pub mod event;

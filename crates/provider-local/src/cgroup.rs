@@ -18,6 +18,7 @@ impl Cgroup {
             refuse(format!("it is not one of version 2 that this master may use: {error}"))
         })?;
         let control = self.parent.join("cgroup.subtree_control");
+        let passed_on = words(&control).map_err(|error| refuse(error.to_string()))?;
         for (wanted, controller) in [(self.memory.is_some(), "memory"), (self.cpus.is_some(), "cpu")] {
             if !wanted {
                 continue;
@@ -25,7 +26,6 @@ impl Cgroup {
             if !there.iter().any(|one| one == controller) {
                 return Err(refuse(format!("it has no `{controller}` controller, only {there:?}")));
             }
-            let passed_on = words(&control).map_err(|error| refuse(error.to_string()))?;
             if !passed_on.iter().any(|one| one == controller) {
                 fs::write(&control, format!("+{controller}")).map_err(|error| {
                     refuse(format!(
