@@ -15,6 +15,7 @@
 
 mod cloud;
 mod farm;
+mod ours;
 mod outcome;
 mod policy;
 mod random;
@@ -26,6 +27,7 @@ mod workload;
 pub use self::{
     cloud::{Boot, Buckets, Cloud, CloudMachine, CloudSpec, Faults, ImageFault, Listing, plain_offering},
     farm::{Build, Farm, Preference, Request, Stage, WorkerKey, build_id, builder_id, request_id},
+    ours::{Database, Ours},
     outcome::{Outcome, Waits},
     policy::Policy,
     random::Random,
@@ -37,7 +39,7 @@ pub use self::{
 
 use std::{num::NonZeroU32, sync::Arc, time::Duration};
 
-use model::pool::{Billing, Budget, Class, Idle, PoolSpec, Warm};
+use model::pool::{Billing, Budget, Class, Idle, PoolLimits, PoolSpec, Warm};
 
 /// A pool as the published comparison has it: two classes with λ 1 and 20, one build at a time, everything learned.
 pub fn pool(name: &str, max: u32) -> PoolSpec {
@@ -92,8 +94,15 @@ pub fn setting(pool: PoolSpec, workload: Workload, seed: u64) -> Setting {
     }
 }
 
-/// Runs a setting under a policy.
-pub fn simulate(setting: Setting, choice: Choice) -> Outcome {
+/// Runs a setting under the rule of another system.
+pub fn simulate(mut setting: Setting, choice: Choice) -> Outcome {
+    setting.preference = choice.preference();
     let policy = choice.policy(&setting);
+    Simulation::new(setting, policy).run()
+}
+
+/// Runs a setting under our own pools.
+pub fn simulate_ours(setting: Setting, limits: PoolLimits) -> Outcome {
+    let policy = Ours::new(&setting, limits);
     Simulation::new(setting, policy).run()
 }

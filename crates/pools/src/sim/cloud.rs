@@ -153,7 +153,7 @@ impl Default for CloudSpec {
             boot: Boot::LogNormal { median: Duration::from_secs(120), sigma: 0.35 },
             hang: 0.01,
             die: 0.0,
-            latency: Duration::from_secs(1),
+            latency: Duration::from_secs(2),
             appears_after: Duration::from_secs(5),
             remembered_for: Duration::from_secs(600),
         }
@@ -422,7 +422,8 @@ impl Cloud {
         offering: &Offering,
         granted: u32,
     ) -> Vec<usize> {
-        let (name, family): (Arc<str>, Arc<str>) = (offering.name.as_str().into(), offering.family.as_str().into());
+        let (name, family): (Arc<str>, Arc<str>) =
+            (offering.name.as_str().into(), offering.family.as_str().into());
         let mut new = Vec::new();
         for member in request.members.iter().take(granted as usize) {
             let (connects_at, dies) = self.boot(now, pool, &request.image);

@@ -14,10 +14,7 @@ use std::{
 use model::{BuildId, BuildRequestId, BuilderId, InstanceId, Time};
 
 use super::{random::Random, workload::Workload};
-use crate::{
-    Demand, Elsewhere, Permit, Waiting,
-    demand::DemandBuilder,
-};
+use crate::{Demand, Elsewhere, Permit, Waiting, demand::DemandBuilder};
 
 /// A request in its builder's queue: what is first is built first.
 type Place = (Reverse<i64>, Time, usize);
@@ -246,7 +243,14 @@ impl Farm {
     }
 
     /// The worker of an instance can build.
-    pub fn attach(&mut self, now: Time, instance: InstanceId, pool: Arc<str>, max_builds: Option<u32>, open: bool) {
+    pub fn attach(
+        &mut self,
+        now: Time,
+        instance: InstanceId,
+        pool: Arc<str>,
+        max_builds: Option<u32>,
+        open: bool,
+    ) {
         let key = WorkerKey::Instance(instance);
         let worker = Worker {
             pool: Some(pool),

@@ -2,7 +2,10 @@
 
 use std::time::Duration;
 
-use model::{Time, pool::{Billing, Money}};
+use model::{
+    Time,
+    pool::{Billing, Money},
+};
 use serde::Serialize;
 
 use super::{farm::Stage, policy::Policy, run::Simulation};
@@ -190,6 +193,7 @@ impl Outcome {
             live += change;
             self.peak = self.peak.max(usize::try_from(live).unwrap_or(0));
         }
-        self.duplicates = run.violations.iter().filter(|problem| problem.contains("two machines for instance")).count();
+        self.duplicates =
+            run.violations.iter().filter(|problem| problem.contains("two machines for instance")).count();
     }
 }

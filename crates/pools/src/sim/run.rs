@@ -136,7 +136,10 @@ impl Ord for Item {
 
 impl<P: Policy> fmt::Debug for Simulation<P> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Simulation").field("now", &self.now).field("policy", &self.policy.name()).finish_non_exhaustive()
+        f.debug_struct("Simulation")
+            .field("now", &self.now)
+            .field("policy", &self.policy.name())
+            .finish_non_exhaustive()
     }
 }
 
@@ -217,14 +220,18 @@ impl<P: Policy> Simulation<P> {
     pub fn step(&mut self) -> bool {
         let due = self.agenda.peek().map(|item| item.0.at);
         let thinks = match self.master {
-            Master::Runs => self.policy.next().map(|at| self.from_clock(at).max(self.now)),
+            Master::Runs => self.policy.next().map(|at| self.on_time(at).max(self.now)),
             Master::Crashed | Master::Down => None,
         };
         let Some(next) = [due, thinks].into_iter().flatten().min() else { return false };
         let all_done = self.finished + self.failed == self.setting.workload.jobs.len();
-        let none_left = all_done && self.cloud.live.iter().all(|live| *live == 0) && self.scripts.iter().all(Option::is_none);
+        let none_left = all_done
+            && self.cloud.live.iter().all(|live| *live == 0)
+            && self.scripts.iter().all(Option::is_none);
         let over = self.setting.end.is_some_and(|end| next > end)
-            || (all_done && next > self.finished_at + self.setting.tail && self.scripts.iter().all(Option::is_none));
+            || (all_done
+                && next > self.finished_at + self.setting.tail
+                && self.scripts.iter().all(Option::is_none));
         if over || none_left {
             return false;
         }
@@ -237,7 +244,7 @@ impl<P: Policy> Simulation<P> {
             let batch = self.policy.wake(self.clock(), &mut self.farm);
             self.apply(batch);
             // One that always wants to think at once would stop the time.
-            if self.policy.next().is_some_and(|at| self.from_clock(at) <= self.now) {
+            if self.policy.next().is_some_and(|at| self.on_time(at) <= self.now) {
                 self.now = self.now + Duration::from_millis(1);
             }
         }
@@ -313,7 +320,11 @@ impl<P: Policy> Simulation<P> {
     fn knock(&mut self, machine: usize, boot: u32, since: Time) {
         let entry = &self.cloud.machines[machine];
         let (instance, pool) = (entry.member, entry.pool);
-        if !entry.is_live() || entry.stopped.1.is_some() || entry.boots != boot || self.connected.contains_key(&instance) {
+        if !entry.is_live()
+            || entry.stopped.1.is_some()
+            || entry.boots != boot
+            || self.connected.contains_key(&instance)
+        {
             return;
         }
         if self.now.since(since) > DEAD_MAN {
@@ -337,7 +348,8 @@ impl<P: Policy> Simulation<P> {
         if !admitted || self.master != Master::Runs {
             return;
         }
-        let identity = crate::Identity { boot: Some(format!("boot-{machine}-{boot}")), ..crate::Identity::default() };
+        let identity =
+            crate::Identity { boot: Some(format!("boot-{machine}-{boot}")), ..crate::Identity::default() };
         self.tell(Event::Identified { instance, identity });
         if self.connected.contains_key(&instance) && self.master == Master::Runs {
             let max_builds = self.setting.pools[pool].max_builds.map(std::num::NonZeroU32::get);
@@ -413,7 +425,8 @@ impl<P: Policy> Simulation<P> {
 
     /// Machines and workers that are connected.
     pub fn connected(&self) -> impl Iterator<Item = (InstanceId, usize)> {
-        let mut all: Vec<(InstanceId, usize)> = self.connected.iter().map(|(id, machine)| (*id, *machine)).collect();
+        let mut all: Vec<(InstanceId, usize)> =
+            self.connected.iter().map(|(id, machine)| (*id, *machine)).collect();
         all.sort_unstable();
         all.into_iter()
     }
@@ -460,7 +473,8 @@ impl<P: Policy> Simulation<P> {
     /// Carries out what the policy wants.
     pub fn apply(&mut self, mut batch: Batch) {
         // What the dispatcher is told holds in the same moment, as in the engine's own transaction.
-        if !(batch.rows.is_empty() && batch.pools.is_empty()) && !self.passes_boundary() {
+        let writes = !batch.rows.is_empty() || !batch.pools.is_empty();
+        if writes && !self.passes_boundary() {
             return;
         }
         let orders = std::mem::take(&mut batch.orders);
@@ -578,14 +592,21 @@ impl<P: Policy> Simulation<P> {
         let most = spec.max + spec.classes.iter().map(|class| class.overflow).sum::<u32>();
         let live = self.cloud.live[pool];
         if live > most {
-            self.violate(format!("{live} machines are live in {}, and {most} may be", self.setting.pools[pool].name));
+            self.violate(format!(
+                "{live} machines are live in {}, and {most} may be",
+                self.setting.pools[pool].name
+            ));
         }
     }
 
     fn terminate(&mut self, provider_id: &str) -> Result<(), ProviderError> {
         let Some(machine) = CloudMachine::index(provider_id) else {
             let kind = ErrorKind::Config;
-            return Err(ProviderError { kind, code: "InvalidInstanceID".to_owned(), text: provider_id.to_owned() });
+            return Err(ProviderError {
+                kind,
+                code: "InvalidInstanceID".to_owned(),
+                text: provider_id.to_owned(),
+            });
         };
         if let Some(entry) = self.cloud.machines.get_mut(machine) {
             entry.ordered_end = true;
@@ -655,7 +676,8 @@ impl<P: Policy> Simulation<P> {
         if self.cloud.machines[machine].ordered_end {
             self.violate(format!("a build starts on instance {instance}, which is being ended"));
         }
-        let fault = self.cloud.faults.images.get(&self.cloud.machines[machine].image).copied().unwrap_or_default();
+        let fault =
+            self.cloud.faults.images.get(&self.cloud.machines[machine].image).copied().unwrap_or_default();
         match fault.fails_builds_after {
             Some(after) => self.plan(self.now + after.min(request.duration), What::Fail(build)),
             None => self.plan(ends_at, What::Finish(build)),
@@ -702,7 +724,7 @@ impl<P: Policy> Simulation<P> {
         Time::from_micros(self.now.micros().saturating_add(self.clock))
     }
 
-    fn from_clock(&self, at: Time) -> Time {
+    fn on_time(&self, at: Time) -> Time {
         Time::from_micros(at.micros().saturating_sub(self.clock))
     }
 

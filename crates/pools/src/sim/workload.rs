@@ -101,7 +101,12 @@ impl Workload {
 
 impl Job {
     /// So many jobs that arrive evenly within a time.
-    pub fn spread(count: u32, from: Time, within: Duration, duration: Duration) -> impl Iterator<Item = Self> {
+    pub fn spread(
+        count: u32,
+        from: Time,
+        within: Duration,
+        duration: Duration,
+    ) -> impl Iterator<Item = Self> {
         (0..count).map(move |i| Self {
             arrival: from + within * i / count.max(1),
             duration,

@@ -1,6 +1,9 @@
 //! Buildbot's latent workers.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
 
 use model::{InstanceId, Time};
 
@@ -13,13 +16,16 @@ use crate::{Batch, Event};
 /// Buildbot (61f2f41180, `worker/latent.py`, `process/buildrequestdistributor.py`): a request is claimed and bound to one
 /// worker object at random among all that have no build, whether their machine runs or not; one that does not is then
 /// started, for this request alone. `build_wait_timeout` is 600 s, `missing_timeout` 20 min. There are as many worker
-/// objects here as the pool may have machines.
+/// objects here as the pool may have machines, and machines that are to be started at the same moment share a call, as
+/// Buildbot's do not.
 #[derive(Debug)]
 pub(super) struct Buildbot {
     members: Members,
     random: Random,
     bound: BTreeMap<usize, InstanceId>,
     taken: BTreeSet<InstanceId>,
+    /// Requests whose machine is yet to be asked for.
+    starts: Vec<usize>,
     unbound: bool,
     thinks_at: Option<Time>,
 }
@@ -31,9 +37,16 @@ impl Buildbot {
             random: Random::stream(seed, 6),
             bound: BTreeMap::new(),
             taken: BTreeSet::new(),
+            starts: Vec::new(),
             unbound: false,
             thinks_at: None,
         }
+    }
+
+    fn bind(&mut self, farm: &mut Farm, request: usize, instance: InstanceId) {
+        self.bound.insert(request, instance);
+        self.taken.insert(instance);
+        farm.bind(request, Some(instance));
     }
 }
 
@@ -64,7 +77,7 @@ impl Policy for Buildbot {
             _ => {}
         }
         if let Some((instance, _)) = self.members.note(now, event, &mut batch) {
-            self.members.leave_later(instance, now + std::time::Duration::from_secs(600));
+            self.members.leave_later(instance, now + Duration::from_secs(600));
         }
         batch
     }
@@ -88,29 +101,35 @@ impl Policy for Buildbot {
                 farm.bind(request, None);
             }
         }
-        self.unbound = false;
-        let waiting: Vec<usize> = farm.queue().filter(|request| !self.bound.contains_key(request)).collect();
+        let undecided = |request: &usize| !self.bound.contains_key(request) && !self.starts.contains(request);
+        let waiting: Vec<usize> = farm.queue().filter(undecided).collect();
+        let mut idle: Vec<InstanceId> =
+            self.members.idle_ones().filter(|instance| !self.taken.contains(instance)).collect();
+        let mut absent = (self.members.absent() as usize).saturating_sub(self.starts.len());
         for request in waiting {
-            let idle: Vec<InstanceId> =
-                self.members.idle_ones().filter(|instance| !self.taken.contains(instance)).collect();
-            let live = self.members.booting() + self.members.idle() + self.members.busy();
-            let absent = self.members.max().saturating_sub(live) as usize;
-            let choice = self.random.below(idle.len() + absent);
-            let instance = match idle.get(choice) {
-                Some(instance) => Some(*instance),
-                None if absent > 0 => self.members.launch(now, 1, 1, &mut batch).first().copied(),
-                None => None,
-            };
-            let Some(instance) = instance else {
-                self.unbound = true;
-                // The cloud takes no more calls for now, or there is nothing free.
-                self.thinks_at = Some(now + std::time::Duration::from_millis(500));
+            if idle.len() + absent == 0 {
                 break;
-            };
-            self.bound.insert(request, instance);
-            self.taken.insert(instance);
-            farm.bind(request, Some(instance));
+            }
+            let choice = self.random.below(idle.len() + absent);
+            if choice < idle.len() {
+                self.bind(farm, request, idle.swap_remove(choice));
+            } else {
+                absent -= 1;
+                self.starts.push(request);
+            }
         }
+        let wanted = u32::try_from(self.starts.len()).unwrap_or(u32::MAX);
+        let started = self.members.launch(now, wanted, u32::MAX, &mut batch);
+        let starts = std::mem::take(&mut self.starts);
+        for (request, instance) in starts.iter().zip(&started) {
+            self.bind(farm, *request, *instance);
+        }
+        self.starts = starts[started.len()..].to_vec();
+        if !self.starts.is_empty() {
+            // The cloud takes no more calls for now.
+            self.thinks_at = Some(now + Duration::from_millis(500));
+        }
+        self.unbound = farm.waiting() > self.bound.len() + self.starts.len();
         batch
     }
 

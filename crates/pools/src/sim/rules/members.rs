@@ -86,6 +86,11 @@ impl Members {
         self.max
     }
 
+    /// How many more machines there may be.
+    pub(super) fn absent(&self) -> u32 {
+        self.max.saturating_sub(self.booting() + self.idle() + self.busy())
+    }
+
     /// Machines without work.
     pub(super) fn idle_ones(&self) -> impl ExactSizeIterator<Item = InstanceId> {
         self.leaving.iter().map(|(_, instance)| *instance)
@@ -102,10 +107,12 @@ impl Members {
         live.chain(self.busy.iter().copied()).map(|instance| self.all[index(instance)].asked_at)
     }
 
-    /// How long builds took lately, on average, when any is known.
-    pub(super) fn mean_duration(&self) -> Option<Duration> {
-        let total: Duration = self.took.iter().sum();
-        total.checked_div(count(self.took.len()))
+    /// How many seconds builds took lately, on average, and their deviation, when any is known.
+    pub(super) fn durations(&self) -> Option<(f64, f64)> {
+        let len = f64::from(count(self.took.len()));
+        let mean = self.took.iter().map(Duration::as_secs_f64).sum::<f64>() / len;
+        let variance = self.took.iter().map(|took| (took.as_secs_f64() - mean).powi(2)).sum::<f64>() / len;
+        mean.is_finite().then(|| (mean, variance.sqrt()))
     }
 
     pub(super) fn admits(&self, instance: InstanceId) -> bool {
@@ -123,13 +130,16 @@ impl Members {
         match event {
             Event::Launched { token, result } => {
                 let machines = result.map(|launched| launched.machines).unwrap_or_default();
-                let (first, last) = members_of(&token)?;
+                let (first, members) = members_of(&token)?;
+                if first == i64::MAX {
+                    return None;
+                }
                 for machine in machines {
                     if let Some(member) = machine.member.and_then(|id| self.all.get_mut(index(id))) {
                         member.provider_id = Some(machine.provider_id);
                     }
                 }
-                for id in first..=last {
+                for id in first..first + members {
                     let instance = InstanceId(id);
                     if self.all.get(index(instance)).is_some_and(|member| member.provider_id.is_none()) {
                         self.set(instance, Phase::Gone, now);
@@ -206,15 +216,21 @@ impl Members {
     }
 
     fn terminate(&self, instance: InstanceId, batch: &mut Batch) {
-        if let Some(provider_id) = self.all.get(index(instance)).and_then(|member| member.provider_id.clone()) {
+        if let Some(provider_id) = self.all.get(index(instance)).and_then(|member| member.provider_id.clone())
+        {
             batch.orders.push(Order::Terminate { instance, pool: self.pool.clone(), provider_id });
         }
     }
 
     /// Asks for machines, as far as the maximum and the cloud's buckets allow. Gives them.
-    pub(super) fn launch(&mut self, now: Time, wanted: u32, per_call: u32, batch: &mut Batch) -> Vec<InstanceId> {
-        let live = count(self.booting.len() + self.leaving.len() + self.busy.len());
-        let mut left = wanted.min(self.max.saturating_sub(live));
+    pub(super) fn launch(
+        &mut self,
+        now: Time,
+        wanted: u32,
+        per_call: u32,
+        batch: &mut Batch,
+    ) -> Vec<InstanceId> {
+        let mut left = wanted.min(self.absent());
         let mut started = Vec::new();
         while left > 0 {
             let size = left.min(per_call).min(self.buckets.room(now));
@@ -224,23 +240,36 @@ impl Members {
             left -= size;
             self.calls += 1;
             let ids: Vec<InstanceId> = (0..size).map(|_| self.add(now)).collect();
-            let (first, last) = (ids[0].0, ids[ids.len() - 1].0);
-            batch.orders.push(Order::Launch(Box::new(LaunchRequest {
-                token: Token(format!("{first}-{last}")),
-                pool: self.pool.clone(),
-                deployment: String::new(),
-                members: ids
-                    .iter()
-                    .map(|id| Wanted { instance: *id, login: String::new(), secret: None })
-                    .collect(),
-                offering: self.offering.clone(),
-                price_cap: None,
-                template: self.template.clone(),
-                image: self.image.clone(),
-            })));
+            batch.orders.push(self.order(&ids));
             started.extend(ids);
         }
         started
+    }
+
+    /// Makes calls, for a machine each, that the cloud turns away.
+    pub(super) fn launch_in_vain(&mut self, calls: usize, batch: &mut Batch) {
+        for _ in 0..calls {
+            // No row has this id.
+            self.calls += 1;
+            batch.orders.push(self.order(&[InstanceId(i64::MAX)]));
+        }
+    }
+
+    fn order(&self, ids: &[InstanceId]) -> Order {
+        let first = ids.first().map_or(0, |id| id.0);
+        Order::Launch(Box::new(LaunchRequest {
+            token: Token(format!("{first}-{}-{}", ids.len(), self.calls)),
+            pool: self.pool.clone(),
+            deployment: String::new(),
+            members: ids
+                .iter()
+                .map(|id| Wanted { instance: *id, login: String::new(), secret: None })
+                .collect(),
+            offering: self.offering.clone(),
+            price_cap: None,
+            template: self.template.clone(),
+            image: self.image.clone(),
+        }))
     }
 
     fn add(&mut self, now: Time) -> InstanceId {
@@ -269,9 +298,10 @@ impl Members {
     }
 }
 
+/// The first of the rows of a call, and how many there are.
 fn members_of(token: &Token) -> Option<(i64, i64)> {
-    let (first, last) = token.0.split_once('-')?;
-    Some((first.parse().ok()?, last.parse().ok()?))
+    let mut parts = token.0.split('-').map(str::parse);
+    Some((parts.next()?.ok()?, parts.next()?.ok()?))
 }
 
 fn index(instance: InstanceId) -> usize {

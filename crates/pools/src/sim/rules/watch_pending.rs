@@ -8,7 +8,8 @@ use super::{Rule, View};
 
 /// Mozilla's build-cloud-tools (49a9e98, `cloudtools/scripts/aws_watch_pending.py`), run by cron, here every 5 min:
 /// *need = pending − everything started less than 20 min ago − 10 % of what is older and runs*. `aws_stop_idle.py` ends a
-/// spot machine that is idle for 5 min, only between the minutes 45 and 60 of each hour that is paid.
+/// spot machine that is idle for 5 min, only between the minutes 45 and 60 of each hour that is paid,
+/// and looks every 5 min.
 #[derive(Debug, Default)]
 pub(super) struct WatchPending {}
 
@@ -28,8 +29,11 @@ impl Rule for WatchPending {
     }
 
     fn leaves_at(&self, asked_at: Time, idle_since: Time) -> Time {
-        let at = idle_since + Duration::from_secs(300);
-        let in_hour = at.since(asked_at).as_secs() % 3600;
-        at + Duration::from_secs((45 * 60_u64).saturating_sub(in_hour))
+        let mut at = idle_since + Duration::from_secs(300);
+        at = at + Duration::from_secs(300 - at.since(asked_at).as_secs() % 300);
+        while at.since(asked_at).as_secs() % 3600 < 45 * 60 {
+            at = at + Duration::from_secs(300);
+        }
+        at
     }
 }
