@@ -6,6 +6,7 @@ mod diagnostic;
 mod file;
 mod model;
 mod nearest;
+mod pool;
 mod reference;
 mod renderable;
 mod schema;
@@ -19,4 +20,5 @@ pub use model::{
     Args, Builder, Codebase, Config, Database, Endpoint, ForceScheduler, LogCompression, Master, Renderable,
     Scheduler, SchedulerKind, Secrets, Step, Web, Worker,
 };
+pub use pool::{LocalTemplate, Pool, PoolProvider};
 pub use reference::reference;

@@ -20,6 +20,10 @@ pub struct Config {
     pub builders: Vec<Arc<Builder>>,
     /// Schedulers, in the order of the file.
     pub schedulers: Vec<Arc<Scheduler>>,
+    /// Pools, in the order of the file.
+    pub pools: Vec<Arc<crate::Pool>>,
+    /// What all pools together may use.
+    pub pool_limits: ::model::pool::PoolLimits,
 }
 
 /// The master itself.

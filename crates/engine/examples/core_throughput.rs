@@ -49,7 +49,7 @@ fn main() {
     for worker in 0..workers {
         let session = SessionId(worker as u64);
         core.handle(now, Event::LoggedIn { session, worker: format!("w{worker}") });
-        core.handle(now, Event::Attached { session, info: Json::Null });
+        core.handle(now, Event::Attached { session, info: Json::Null, boot: None });
         core.handle(now, Event::Ready { session });
     }
     println!("{workers} workers logged in in {:?}", begun.elapsed());

@@ -18,10 +18,15 @@
 //! builds that ran are done again.
 
 mod builds;
+mod hiring;
+mod leased;
+mod leases;
 mod ledger;
+mod mint;
 mod owner;
 mod pipe;
 mod ports;
+mod providers;
 #[cfg(test)]
 mod tests;
 mod workshop;
@@ -29,19 +34,22 @@ mod workshop;
 use std::{fmt, sync::Arc, time::Duration};
 
 use config::Config;
-use model::{BuildId, BuildRequestId, BuildsetId, Change, ChangeId};
-use storage::{Identities, StorageError};
-use tokio::sync::{mpsc, oneshot, watch};
+use model::{BuildId, BuildRequestId, BuildsetId, Change, ChangeId, InstanceId};
+use pools::{Instance, Operator, PoolStatus, plan::PoolPlan};
+use storage::StorageError;
+use tokio::sync::{Mutex, mpsc, oneshot, watch};
 
 pub use self::{
     ledger::Ledger,
-    owner::{Owner, Parts, start},
+    owner::{Owner, Parts, StartError, start},
     ports::{Connections, Runner},
+    providers::{NoProviders, ProviderLimits, ProviderUnusable, Providers},
     workshop::Workshop,
 };
+use self::providers::Suppliers;
 use crate::{
     NoticeSender, Notices,
-    core::{Answer, Event, Force, Reason, Refusal, ReplyId, Status},
+    core::{Answer, Event, Force, Reason, Refusal, ReplyId, Status, Unknown},
 };
 
 /// Bounds on the master's own doings.
@@ -57,6 +65,8 @@ pub struct Limits {
     pub grace: Duration,
     /// How often the master gives a sign of life in the tables.
     pub sign_of_life: Duration,
+    /// What is asked of providers of machines.
+    pub providers: ProviderLimits,
 }
 
 impl Default for Limits {
@@ -67,6 +77,7 @@ impl Default for Limits {
             stall: Duration::from_secs(5),
             grace: Duration::from_secs(15),
             sign_of_life: Duration::from_secs(60),
+            providers: ProviderLimits::default(),
         }
     }
 }
@@ -91,6 +102,9 @@ pub enum MasterError {
     /// The tables cannot be read.
     #[error("look up what the tables know")]
     Storage(#[from] StorageError),
+    /// A pool of a new configuration cannot have machines. The old configuration stays in force.
+    #[error(transparent)]
+    Provider(#[from] Arc<ProviderUnusable>),
 }
 
 /// Why the master has ended other than in good order.
@@ -130,7 +144,11 @@ enum Request {
     Ask { event: Box<dyn FnOnce(ReplyId) -> Event + Send>, answer: oneshot::Sender<Answer> },
     Status(Look<Status>),
     Why(BuildRequestId, Look<Reason>),
-    Unknown(Arc<Config>, Look<Identities>),
+    Unknown(Arc<Config>, Look<Unknown>),
+    Provide(Suppliers),
+    Pools(Look<Vec<PoolStatus>>),
+    PlanPools(Look<Vec<PoolPlan>>),
+    Instance(InstanceId, Look<Option<Box<Instance>>>),
 }
 
 /// A handle to the master. Cheap to clone.
@@ -141,6 +159,9 @@ pub struct Master {
     drained: watch::Receiver<bool>,
     notices: NoticeSender,
     ledger: Arc<dyn Ledger>,
+    providers: Arc<dyn Providers>,
+    /// What is in force, or about to be.
+    suppliers: Arc<Mutex<Suppliers>>,
 }
 
 impl fmt::Debug for Master {
@@ -223,12 +244,17 @@ impl Master {
     /// Passwords are checked elsewhere: hand the new ones to the sessions first.
     ///
     /// # Errors
-    /// The tables cannot be read, or the master is ending.
+    /// A pool cannot have machines as it is configured, the tables cannot be read, or the master is ending.
     pub async fn reload(&self, config: Arc<Config>) -> Result<Vec<String>, MasterError> {
+        // One at a time.
+        let mut suppliers = self.suppliers.lock().await;
+        let new = providers::make(&*self.providers, &config, &suppliers).map_err(Arc::new)?;
         let (look, unknown) = oneshot::channel();
         self.send(Request::Unknown(Arc::clone(&config), look)).await?;
         let unknown = self.hear(unknown).await?;
         let known = Box::new(self.ledger.known(unknown).await?);
+        self.send(Request::Provide(new.clone())).await?;
+        *suppliers = new;
         match self.ask(|reply| Event::Reconfigure { config, known, reply }).await? {
             Answer::Reconfigured { changes } => Ok(changes),
             _ => Err(MasterError::Ending),
@@ -274,6 +300,44 @@ impl Master {
         let (look, why) = oneshot::channel();
         self.send(Request::Why(request, look)).await?;
         self.hear(why).await
+    }
+
+    /// All pools, as they are now.
+    ///
+    /// # Errors
+    /// See [`MasterError`].
+    pub async fn pools(&self) -> Result<Vec<PoolStatus>, MasterError> {
+        let (look, status) = oneshot::channel();
+        self.send(Request::Pools(look)).await?;
+        self.hear(status).await
+    }
+
+    /// What the pools would do now, and why. Nothing is done.
+    ///
+    /// # Errors
+    /// See [`MasterError`].
+    pub async fn plan_pools(&self) -> Result<Vec<PoolPlan>, MasterError> {
+        let (look, plan) = oneshot::channel();
+        self.send(Request::PlanPools(look)).await?;
+        self.hear(plan).await
+    }
+
+    /// An instance of a pool, also one that has gone lately; `None` when the pools do not know it (any more).
+    ///
+    /// # Errors
+    /// See [`MasterError`].
+    pub async fn instance(&self, instance: InstanceId) -> Result<Option<Instance>, MasterError> {
+        let (look, row) = oneshot::channel();
+        self.send(Request::Instance(instance, look)).await?;
+        Ok(self.hear(row).await?.map(|row| *row))
+    }
+
+    /// Decides about a pool or an instance.
+    ///
+    /// # Errors
+    /// There is no such pool, or no such instance (any more).
+    pub async fn operate(&self, operator: Operator) -> Result<(), MasterError> {
+        self.ask(|reply| Event::Operate { operator, reply }).await.map(drop)
     }
 
     /// Everything that happens from now on.

@@ -215,6 +215,8 @@ pub enum Notice {
         /// How many lines it has.
         lines: i64,
     },
+    /// A pool decided something.
+    Decision(pools::Decision),
 }
 
 /// The step that a build is at.

@@ -178,6 +178,8 @@ fn whole<'a>(reading: &'a Reading<'a>, root: &'a Spanned<DeValue<'a>>) -> Option
         workers,
         builders: builders.into_iter().map(Arc::new).collect(),
         schedulers,
+        pools: Vec::new(),
+        pool_limits: ::model::pool::PoolLimits::default(),
     })
 }
 

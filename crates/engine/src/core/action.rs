@@ -3,9 +3,10 @@
 use std::sync::Arc;
 
 use model::{
-    BuildId, BuildNumber, BuildRequestId, BuilderId, BuildsetId, Change, ChangeId, Properties, Results,
-    SourceStamp, Time, WorkerId,
+    BuildId, BuildNumber, BuildRequestId, BuilderId, BuildsetId, Change, ChangeId, InstanceId, Properties,
+    Results, SourceStamp, Time, WorkerId,
 };
+use pools::{Order, Verifier};
 use storage::Write;
 
 use super::{ReplyId, SessionId};
@@ -80,6 +81,18 @@ pub enum Action {
         reason: String,
         /// What it ends as: CANCELLED when somebody stopped it, RETRY when its worker is gone.
         results: Results,
+    },
+    /// Have a provider do something: `Launch`, `List`, `Terminate`, `Reap`, `Cancel`, `Stop`, `Resume` or `Console`. An
+    /// `Event::Pools` follows where the order says so.
+    Provider(Order),
+    /// From now on, this is what a login for an instance must prove.
+    Credential {
+        /// Which.
+        instance: InstanceId,
+        /// Its pool.
+        pool: String,
+        /// What; `None` lets nobody in.
+        verifier: Option<Verifier>,
     },
     /// Answer whoever asked.
     Reply {
@@ -208,4 +221,10 @@ pub enum Refusal {
     /// No worker has this name.
     #[error("no worker is called {0:?}")]
     NoSuchWorker(String),
+    /// No pool has this name.
+    #[error("no pool is called {0:?}")]
+    NoSuchPool(String),
+    /// No pool has this instance (any more).
+    #[error("no pool has an instance {0}")]
+    NoSuchInstance(InstanceId),
 }

@@ -17,12 +17,14 @@ pub(super) type QueueKey = (Reverse<i64>, i64, BuildRequestId);
 /// One builder, of the configuration or (while something of it is left) of an earlier one.
 #[derive(Debug)]
 pub(super) struct Builder {
-    pub(super) name: String,
+    pub(super) name: Arc<str>,
     /// `None` when it is no longer in the configuration: nothing of it is started.
     pub(super) config: Option<Arc<config::Builder>>,
     /// Its place in the configuration.
     pub(super) position: usize,
     pub(super) group: Option<GroupId>,
+    /// The pools that it names, in its order.
+    pub(super) pools: Vec<Arc<str>>,
     pub(super) last_number: BuildNumber,
     /// Requests that wait.
     pub(super) pending: BTreeSet<QueueKey>,
@@ -31,12 +33,13 @@ pub(super) struct Builder {
 }
 
 impl Builder {
-    pub(super) fn new(name: String, last_number: BuildNumber) -> Self {
+    pub(super) fn new(name: &str, last_number: BuildNumber) -> Self {
         Self {
-            name,
+            name: name.into(),
             config: None,
             position: usize::MAX,
             group: None,
+            pools: Vec::new(),
             last_number,
             pending: BTreeSet::new(),
             running: BTreeMap::new(),
@@ -48,10 +51,10 @@ impl Builder {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct GroupId(pub(super) usize);
 
-/// Builders that have the same set of workers.
+/// Builders that have the same set of workers and pools.
 #[derive(Debug, Default)]
 pub(super) struct Group {
-    /// The set.
+    /// The workers outside the pools.
     pub(super) workers: BTreeSet<WorkerId>,
     pub(super) members: BTreeSet<BuilderId>,
     /// Members that have requests waiting, by the first of those.

@@ -2,7 +2,8 @@
 
 use std::{sync::Arc, time::Duration};
 
-use model::{BuildId, BuildNumber, BuildRequestId, BuilderId, Results, Time, WorkerId};
+use model::{BuildId, BuildNumber, BuildRequestId, BuilderId, InstanceId, Results, Time, WorkerId};
+use pools::Event as PoolEvent;
 use storage::Write;
 
 use super::{
@@ -21,6 +22,8 @@ pub(super) struct Running {
     pub(super) dir: String,
     pub(super) worker: WorkerId,
     pub(super) session: SessionId,
+    /// The instance of a pool that it runs on.
+    pub(super) instance: Option<InstanceId>,
     pub(super) requests: Vec<BuildRequestId>,
     pub(super) started_at: Time,
     /// What it was told to end as, if it was.
@@ -37,10 +40,11 @@ impl Core {
         let (Some(worker_config), Some(session)) = (worker.config.clone(), worker.link.session()) else {
             return;
         };
+        let instance = worker.place.as_ref().and_then(|place| place.instance);
         let request_id = key.2;
-        let Some(buildset_id) = self.requests.get(&request_id).map(|request| request.buildset) else {
-            return;
-        };
+        let Some(request) = self.requests.get(&request_id) else { return };
+        let (buildset_id, priority, waited) =
+            (request.buildset, request.priority, now.since(request.submitted_at));
         let Some(buildset) = self.buildsets.get(&buildset_id) else { return };
         let Buildset { reason, sourcestamps, changes, properties, .. } = buildset;
         let (reason, sourcestamps) = (reason.clone(), sourcestamps.to_vec());
@@ -49,7 +53,7 @@ impl Core {
         let build = self.ids.next_build();
         let number = BuildNumber(builder.last_number.0 + 1);
         let owners = properties::owners(&changes, &sourcestamps, &properties);
-        let properties = properties::of_build(&properties::Sources {
+        let mut properties = properties::of_build(&properties::Sources {
             builder: &config,
             builder_id,
             worker: &worker_config,
@@ -59,6 +63,11 @@ impl Core {
             sourcestamps: &sourcestamps,
             owners: &owners,
         });
+        if let Some(row) = instance.and_then(|instance| self.pools.instance(instance)) {
+            let hirer = self.hirers.get(&*row.slot.pool);
+            let kind = hirer.and_then(|hirer| hirer.types.get(&row.offering)).map_or("", String::as_str);
+            properties::of_instance(&mut properties, row, kind, waited);
+        }
 
         self.dequeue(builder_id, key);
         if let Some(request) = self.requests.get_mut(&request_id) {
@@ -82,6 +91,7 @@ impl Core {
                 dir: config.workerbuilddir.clone(),
                 worker: worker_id,
                 session,
+                instance,
                 requests: vec![request_id],
                 started_at: now,
                 stopping: None,
@@ -132,6 +142,13 @@ impl Core {
             owners,
             started_at: now,
         })));
+        if let Some(instance) = instance {
+            let (builder, request) = (builder_id, request_id);
+            self.tell(
+                now,
+                PoolEvent::BuildStarted { instance, build, builder, request, priority, waited },
+            );
+        }
     }
 
     /// Somebody stops a build.
@@ -162,7 +179,7 @@ impl Core {
         state_string: String,
     ) {
         let Some(running) = self.builds.remove(&build) else { return };
-        let Running { number, builder, dir, worker, session, requests, stopping, .. } = running;
+        let Running { number, builder, dir, worker, session, instance, requests, started_at, stopping } = running;
         // A build that somebody stopped is not done again because its worker went away meanwhile.
         let results = match (results, stopping) {
             (Results::Retry, Some(Results::Cancelled)) => Results::Cancelled,
@@ -182,6 +199,9 @@ impl Core {
         }
         for request in requests {
             if results == Results::Retry {
+                if let (Some(instance), Some(Results::Retry)) = (instance, stopping) {
+                    self.note_loss(request, instance);
+                }
                 self.unclaim(request);
             } else {
                 self.complete_request(now, request, results);
@@ -193,10 +213,26 @@ impl Core {
             Results::Exception | Results::Retry => Verdict::Failed,
             _ => Verdict::Sane,
         };
+        if let Some(instance) = instance {
+            let machinery_failed = verdict == Verdict::Failed;
+            self.tell(now, PoolEvent::BuildEnded { instance, build, results, machinery_failed });
+        }
+        self.build_took(now, builder, results, now.since(started_at));
         self.worker_freed(now, worker, Freed { builder, dir, session, verdict });
         self.offer_worker(now, worker);
         self.offer_builder(now, builder);
         self.note_drained();
+    }
+
+    /// Pools learn how long builds of their builders take, wherever those run.
+    fn build_took(&mut self, now: Time, builder: BuilderId, results: Results, duration: Duration) {
+        if self.builders.get(&builder).is_none_or(|builder| builder.pools.is_empty()) {
+            return;
+        }
+        if matches!(results, Results::Success | Results::Warnings | Results::Failure) {
+            self.tell(now, PoolEvent::BuildTook { builder, duration });
+        }
+        self.pools.kick(now);
     }
 
     /// Lets a request wait again, with its age.

@@ -2,7 +2,8 @@
 //!
 //! Builders go by the priority, then the age of their first request; a builder builds at most once at a time on a
 //! worker, a worker at most `max_builds` builds. Of the workers that can, the one with the fewest builds is taken, then
-//! the one that rested longest.
+//! the one that rested longest; then, of the machines of pools, the one with the most builds, then the one that was free
+//! last: the others stay without work, and are let go.
 
 use std::collections::btree_map::Entry;
 
@@ -38,7 +39,7 @@ impl Core {
             return None;
         }
         let group = self.groups.get(&state.group?)?;
-        for (_, _, worker) in &group.free {
+        for (_, _, _, worker) in &group.free {
             self.looked_at += 1;
             if !self.workers.get(worker)?.running.contains_key(&builder) {
                 return Some(*worker);
@@ -76,8 +77,7 @@ impl Core {
         let draining = self.drain != Drain::Off;
         let Entry::Occupied(mut entry) = self.workers.entry(id) else { return };
         let worker = entry.get_mut();
-        let now_free =
-            (worker.can_build() && !draining).then_some((worker.running.len(), worker.last_turn, id));
+        let now_free = (worker.can_build() && !draining).then(|| worker.key(id));
         let before = std::mem::replace(&mut worker.free_key, now_free);
         if before == now_free {
             return;

@@ -3,7 +3,7 @@
 use std::{fmt, sync::Arc};
 
 use config::Config;
-use model::{BuildId, BuildRequestId, Change, Json, Properties, Results};
+use model::{BuildId, BuildRequestId, Change, InstanceId, Json, Properties, Results};
 
 /// One connection of a worker, from login to loss. Never used twice while the master runs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -30,6 +30,26 @@ pub enum Event {
         /// The name it logged in with.
         worker: String,
     },
+    /// A worker proved that it belongs to a pool. Answered as [`Self::LoggedIn`] is.
+    PoolLoggedIn {
+        /// The new connection.
+        session: SessionId,
+        /// The pool.
+        pool: String,
+        /// The instance whose secret it knows; `None` when it knows the pool's own password.
+        instance: Option<InstanceId>,
+        /// Where it comes from, for people.
+        peer: String,
+    },
+    /// Somebody who wanted to be a worker of a pool was turned away before he was let in.
+    PoolLoginRefused {
+        /// The pool.
+        pool: String,
+        /// The instance that he wanted to be, if he named one.
+        instance: Option<InstanceId>,
+        /// Why, for people.
+        why: String,
+    },
     /// The answer to `Action::Probe`, or that none came in time.
     ProbeAnswered {
         /// The connection that was probed (the old one).
@@ -43,6 +63,8 @@ pub enum Event {
         session: SessionId,
         /// What it told, for `workers.info`.
         info: Json,
+        /// Names the boot of its machine, if it said so.
+        boot: Option<String>,
     },
     /// The worker has its list of builders: builds may start.
     Ready {
@@ -126,6 +148,15 @@ pub enum Event {
         /// What the tables know of its names.
         known: Box<super::Known>,
         /// Hears `Answer::Reconfigured`.
+        reply: ReplyId,
+    },
+    /// Something for the pools: what a provider answered, a lease, a warning.
+    Pools(pools::Event),
+    /// Somebody decides about a pool or an instance.
+    Operate {
+        /// What.
+        operator: pools::Operator,
+        /// Hears `Answer::Done`.
         reply: ReplyId,
     },
     /// Start no more builds; `Action::Drained` when none runs.

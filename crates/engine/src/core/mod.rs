@@ -12,13 +12,16 @@
 mod action;
 mod builders;
 mod builds;
+mod demand;
 mod dispatch;
 mod event;
+mod hiring;
 mod ids;
 mod properties;
 mod reconfigure;
 mod requests;
 mod schedulers;
+mod slots;
 mod status;
 mod why;
 mod workers;
@@ -33,23 +36,28 @@ use std::{
 };
 
 use config::Config;
-use model::{BuildId, BuildRequestId, BuilderId, BuildsetId, Change, SchedulerId, Time, WorkerId};
+use model::{
+    BuildId, BuildRequestId, BuilderId, BuildsetId, Change, InstanceId, SchedulerId, Time, WorkerId,
+};
+use pools::{Mint, Pools, Setup};
 use storage::{Restored, Write};
 
 pub use action::{Action, Answer, Batch, BuildControl, BuildOrder, BuilderDir, Outcome, Refusal};
 pub use event::{Event, Force, ReplyId, SessionId};
 pub use ids::NewIds;
-pub use reconfigure::{Known, KnownScheduler};
+pub use reconfigure::{Known, KnownScheduler, Unknown};
 pub use status::{
     BuildStatus, BuilderStatus, LinkStatus, PendingStatus, SchedulerStatus, Status, WorkerStatus,
 };
-pub use why::{Reason, ReasonCode};
+pub use why::{Expected, Reason, ReasonCode};
 
 use self::{
     builders::{Builder, Group, GroupId},
     builds::Running,
+    hiring::{Loss, Refusals},
     requests::{Buildset, Request},
     schedulers::{ChangeIndex, Scheduler, TimerKey},
+    slots::Hirer,
     workers::Worker,
 };
 use crate::Notice;
@@ -76,6 +84,22 @@ pub struct Core {
     builds: BTreeMap<BuildId, Running>,
     deadlines: BTreeSet<(Time, Deadline)>,
     drain: Drain,
+    pools: Pools,
+    /// Pools of the configuration.
+    hirers: BTreeMap<Arc<str>, Hirer>,
+    /// Groups with builders of pools.
+    hiring_groups: BTreeSet<GroupId>,
+    /// Which worker an instance is, from its first login until it is gone.
+    instances: BTreeMap<InstanceId, WorkerId>,
+    /// Slots that the tables know and that were not used since the start, with why they are paused.
+    known_slots: BTreeMap<String, (WorkerId, Option<String>)>,
+    /// Requests whose builds were lost with their machines.
+    losses: BTreeMap<BuildRequestId, Loss>,
+    refusals: Refusals,
+    /// Machines that may have builds again, and were not offered any yet.
+    reopened: Vec<WorkerId>,
+    /// The pools are left alone until then.
+    pools_rest: Time,
     /// Counts starts of builds, so that of two workers with the same load the one that rested longer is taken.
     turn: u64,
     /// What the event at hand leads to.
@@ -90,6 +114,26 @@ enum Deadline {
     Quarantine(WorkerId),
     /// The tree was quiet for long enough.
     Stable(SchedulerId, TimerKey),
+}
+
+/// What the pools begin with.
+#[derive(Debug)]
+pub struct Hiring {
+    /// What the tables know, and what is configured.
+    pub setup: Setup,
+    /// Makes ids and secrets.
+    pub mint: Box<dyn Mint>,
+    /// Workers in the tables that are slots of pools, by name, with why they are paused (if they are).
+    pub slots: BTreeMap<String, (WorkerId, Option<String>)>,
+}
+
+impl Hiring {
+    /// The pools of a configuration about which nothing is known yet.
+    pub fn new(config: &Config, mint: Box<dyn Mint>) -> Self {
+        let pools = config.pools.iter().map(|pool| Arc::clone(&pool.spec)).collect();
+        let setup = Setup { pools, limits: config.pool_limits, ..Setup::default() };
+        Self { setup, mint, slots: BTreeMap::new() }
+    }
 }
 
 /// Whether builds are started.
@@ -110,9 +154,12 @@ impl Core {
         config: Arc<Config>,
         restored: Restored,
         changes: BTreeMap<BuildsetId, Vec<Arc<Change>>>,
+        hiring: Hiring,
         ids: Box<dyn NewIds>,
         now: Time,
     ) -> (Self, Batch) {
+        let Hiring { setup, mint, slots } = hiring;
+        let (pools, begun) = Pools::new(setup, mint, now);
         let mut core = Self {
             ids,
             config: Arc::clone(&config),
@@ -130,12 +177,22 @@ impl Core {
             builds: BTreeMap::new(),
             deadlines: BTreeSet::new(),
             drain: Drain::Off,
+            pools,
+            hirers: BTreeMap::new(),
+            hiring_groups: BTreeSet::new(),
+            instances: BTreeMap::new(),
+            known_slots: slots,
+            losses: BTreeMap::new(),
+            refusals: Refusals::new(now),
+            reopened: Vec::new(),
+            pools_rest: now,
             turn: 0,
             out: Batch::default(),
             looked_at: 0,
         };
         core.write(Write::MasterActive { at: now });
         core.restore(config, restored, changes, now);
+        core.fold(now, begun);
         core.handle_timeout_into(now);
         let batch = mem::take(&mut core.out);
         (core, batch)
@@ -147,11 +204,17 @@ impl Core {
     pub fn handle(&mut self, now: Time, event: Event) -> Batch {
         match event {
             Event::LoggedIn { session, worker } => self.logged_in(session, &worker),
+            Event::PoolLoggedIn { session, pool, instance, peer } => {
+                self.pool_logged_in(now, session, &pool, instance, &peer);
+            }
+            Event::PoolLoginRefused { pool, instance, why } => {
+                self.tell(now, pools::Event::LoginRefused { pool, instance, why });
+            }
             Event::ProbeAnswered { session, alive } => self.probe_answered(now, session, alive),
-            Event::Attached { session, info } => self.attached(session, info),
+            Event::Attached { session, info, boot } => self.attached(now, session, info, boot),
             Event::Ready { session } => self.ready(now, session),
-            Event::Lost { session, why } => self.lost(session, &why),
-            Event::WorkerShutdownRequested { session } => self.worker_shutdown_requested(session),
+            Event::Lost { session, why } => self.lost(now, session, &why),
+            Event::WorkerShutdownRequested { session } => self.worker_shutdown_requested(now, session),
             Event::BuildFinished { build, results, state_string } => {
                 self.build_finished(now, build, results, state_string);
             }
@@ -164,6 +227,8 @@ impl Core {
             Event::PauseWorker { worker, reason, reply } => self.pause_worker(&worker, reason, reply),
             Event::UnpauseWorker { worker, reply } => self.unpause_worker(now, &worker, reply),
             Event::Reconfigure { config, known, reply } => self.reconfigure(now, config, &known, reply),
+            Event::Pools(event) => self.pools_event(now, event),
+            Event::Operate { operator, reply } => self.operate(now, operator, reply),
             Event::Drain { reply } => {
                 self.start_draining();
                 self.reply(reply, Answer::Done);
@@ -182,7 +247,8 @@ impl Core {
 
     /// When [`Self::handle_timeout`] is to be called next, unless an event comes before that.
     pub fn next_deadline(&self) -> Option<Time> {
-        self.deadlines.first().map(|(at, _)| *at)
+        let own = self.deadlines.first().map(|(at, _)| *at);
+        [own, self.pools_deadline()].into_iter().flatten().min()
     }
 
     /// How many builders, workers, groups and schedulers were looked at since the start; for tests of scale.
@@ -198,6 +264,7 @@ impl Core {
                 None => {}
             }
         }
+        self.run_pools(now);
     }
 
     fn start_draining(&mut self) {

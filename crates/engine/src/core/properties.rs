@@ -3,9 +3,10 @@
 //! Order and names of sources are those of Buildbot 4.3.0 (`buildbot/process/build.py`, `builder.py`,
 //! `worker/base.py`): changes, request, builder, worker, build. Defaults of builder and worker only fill gaps.
 
-use std::{collections::BTreeSet, sync::Arc};
+use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use model::{BuildNumber, BuilderId, Change, Json, Properties, SourceStamp};
+use pools::Instance;
 
 /// Where the properties of a build come from.
 pub(super) struct Sources<'a> {
@@ -48,6 +49,19 @@ pub(super) fn of_build(from: &Sources<'_>) -> Properties {
         all.set("owners", from.owners.to_vec(), "Build");
     }
     all
+}
+
+/// What a build is told about the machine of a pool that it runs on: which, of what type, at what price for an hour, and
+/// how many seconds its request has waited.
+pub(super) fn of_instance(all: &mut Properties, row: &Instance, instance_type: &str, waited: Duration) {
+    const SOURCE: &str = "Pool";
+    let id = row.provider_id.clone().unwrap_or_else(|| format!("{}@{}", row.slot.pool, row.id));
+    all.set("pool", row.slot.pool.as_str(), SOURCE);
+    all.set("instance_id", id, SOURCE);
+    all.set("instance_type", instance_type, SOURCE);
+    all.set("price", row.price.units(), SOURCE);
+    #[expect(clippy::cast_precision_loss, reason = "milliseconds of years are exact")]
+    all.set("queue_wait", waited.as_millis() as f64 / 1000.0, SOURCE);
 }
 
 /// Whom a build is for: authors of its changes and patches, and who asked for it. Sorted, each once.

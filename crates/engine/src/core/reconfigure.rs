@@ -12,10 +12,11 @@ use secrecy::ExposeSecret;
 use storage::{Identities, Restored, RestoredBuildset, Write};
 
 use super::{
-    Answer, BuilderDir, Core, ReplyId,
+    Action, Answer, BuilderDir, Core, ReplyId,
     builders::{Builder, Group, GroupId},
     requests::{Buildset, Request},
     schedulers::{Remembered, Scheduler},
+    slots::{self, Hirer},
     workers::Worker,
 };
 
@@ -28,6 +29,17 @@ pub struct Known {
     pub workers: BTreeMap<String, (WorkerId, Option<String>)>,
     /// Schedulers by name.
     pub schedulers: BTreeMap<String, KnownScheduler>,
+    /// Slots of pools that are new, by name, with why they are paused (if they are).
+    pub slots: BTreeMap<String, (WorkerId, Option<String>)>,
+}
+
+/// Names in a configuration that the core has not met yet.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Unknown {
+    /// Builders, workers, schedulers.
+    pub identities: Identities,
+    /// Pools.
+    pub pools: Vec<String>,
 }
 
 /// What the tables know about a scheduler that the core has not met yet.
@@ -52,7 +64,7 @@ impl Core {
     ) {
         for (name, (id, next)) in restored.builders {
             self.builder_ids.insert(name.clone(), id);
-            self.builders.insert(id, Builder::new(name, BuildNumber(next.0 - 1)));
+            self.builders.insert(id, Builder::new(&name, BuildNumber(next.0 - 1)));
         }
         for (name, row) in restored.workers {
             let mut worker = Worker::new(name.clone());
@@ -96,9 +108,15 @@ impl Core {
 
     /// A new configuration is to be in force.
     pub(super) fn reconfigure(&mut self, now: Time, config: Arc<Config>, known: &Known, reply: ReplyId) {
+        let (pools, limits) =
+            (config.pools.iter().map(|pool| Arc::clone(&pool.spec)).collect(), config.pool_limits);
+        self.known_slots.extend(known.slots.clone());
         let before: BTreeMap<WorkerId, Vec<BuilderDir>> =
             self.connected().into_iter().map(|id| (id, self.builders_of(id))).collect();
         let changes = self.take_over(now, config, known);
+        // What they close is closed before anything is started.
+        let batch = self.pools.reconfigure(now, pools, limits);
+        self.fold(now, batch);
         for (id, before) in before {
             if self.workers.get(&id).is_some_and(|worker| worker.config.is_none()) {
                 self.let_go_if_idle(id);
@@ -119,6 +137,7 @@ impl Core {
         let old_lists = self.configured_lists();
         self.take_builders(&config, known, &mut changes);
         self.take_workers(&config, known, &mut changes);
+        self.take_pools(&config, &mut changes);
         self.regroup();
         let lists = self.configured_lists();
         for id in self.workers.keys().copied().collect::<Vec<_>>() {
@@ -159,7 +178,7 @@ impl Core {
             };
             named.insert(id);
             self.builder_ids.insert(new.name.clone(), id);
-            let builder = self.builders.entry(id).or_insert_with(|| Builder::new(new.name.clone(), last));
+            let builder = self.builders.entry(id).or_insert_with(|| Builder::new(&new.name, last));
             builder.position = position;
             let old = builder.config.replace(Arc::clone(new));
             match &old {
@@ -192,6 +211,19 @@ impl Core {
             named.insert(id);
             self.worker_ids.insert(new.name.clone(), id);
             let worker = match self.workers.entry(id) {
+                // The name was that of a slot.
+                Entry::Occupied(entry) if entry.get().place.is_some() => {
+                    let worker = entry.into_mut();
+                    if let Some(instance) = worker.place.take().and_then(|place| place.instance) {
+                        self.instances.remove(&instance);
+                    }
+                    if let Some(session) = worker.link.session() {
+                        let why = format!("worker {} belongs to no pool any more", worker.name);
+                        self.out.actions.push(Action::Disconnect { session, why });
+                    }
+                    worker.config = None;
+                    worker
+                }
                 Entry::Occupied(entry) => entry.into_mut(),
                 Entry::Vacant(entry) => entry.insert(Worker { paused, ..Worker::new(new.name.clone()) }),
             };
@@ -205,28 +237,80 @@ impl Core {
             }
         }
         for (id, worker) in &mut self.workers {
-            if !named.contains(id) && worker.config.take().is_some() {
+            if !named.contains(id) && worker.place.is_none() && worker.config.take().is_some() {
                 changes.push(format!("worker {} removed", worker.name));
             }
         }
     }
 
+    /// Pools, and those of their slots that were used.
+    fn take_pools(&mut self, config: &Config, changes: &mut Vec<String>) {
+        let mut gone: BTreeSet<Arc<str>> = self.hirers.keys().cloned().collect();
+        for new in &config.pools {
+            let name: Arc<str> = new.spec.name.as_str().into();
+            gone.remove(&name);
+            match self.hirers.entry(name) {
+                Entry::Vacant(entry) => {
+                    changes.push(format!("pool {} added", new.spec.name));
+                    let config = Arc::clone(new);
+                    entry.insert(Hirer { config, groups: BTreeSet::new(), types: BTreeMap::new() });
+                }
+                Entry::Occupied(mut entry) => {
+                    let hirer = entry.get_mut();
+                    if hirer.config != *new {
+                        changes.push(format!("pool {} changed", new.spec.name));
+                    }
+                    hirer.config = Arc::clone(new);
+                }
+            }
+        }
+        for name in gone {
+            changes.push(format!("pool {name} removed"));
+            self.hirers.remove(&name);
+        }
+        for worker in self.workers.values_mut() {
+            let Some(place) = &worker.place else { continue };
+            let hirer = self.hirers.get(&place.pool);
+            worker.config = hirer.map(|hirer| Arc::new(slots::config_of(&hirer.config, &worker.name)));
+        }
+    }
+
     /// Makes the groups anew, with who waits and who is free in them.
     fn regroup(&mut self) {
-        let mut by_set: BTreeMap<BTreeSet<WorkerId>, GroupId> = BTreeMap::new();
+        let mut by_set: BTreeMap<(BTreeSet<WorkerId>, BTreeSet<Arc<str>>), GroupId> = BTreeMap::new();
         self.groups.clear();
+        self.hiring_groups.clear();
+        for hirer in self.hirers.values_mut() {
+            hirer.groups.clear();
+        }
         for worker in self.workers.values_mut() {
             worker.groups.clear();
             worker.free_key = None;
         }
         for (id, builder) in &mut self.builders {
             builder.group = None;
+            builder.pools.clear();
             let Some(config) = &builder.config else { continue };
-            let set: BTreeSet<_> =
-                config.workers.iter().filter_map(|name| self.worker_ids.get(name).copied()).collect();
+            let mut set = BTreeSet::new();
+            for name in &config.workers {
+                match (self.hirers.get_key_value(&**name), self.worker_ids.get(name)) {
+                    (Some((pool, _)), _) => builder.pools.push(Arc::clone(pool)),
+                    (None, Some(worker)) => {
+                        set.insert(*worker);
+                    }
+                    (None, None) => {}
+                }
+            }
+            let pools: BTreeSet<Arc<str>> = builder.pools.iter().cloned().collect();
             let next = GroupId(by_set.len());
-            let group = *by_set.entry(set.clone()).or_insert(next);
+            let group = *by_set.entry((set.clone(), pools)).or_insert(next);
             builder.group = Some(group);
+            for pool in &builder.pools {
+                self.hiring_groups.insert(group);
+                if let Some(hirer) = self.hirers.get_mut(pool) {
+                    hirer.groups.insert(group);
+                }
+            }
             let group =
                 self.groups.entry(group).or_insert_with(|| Group { workers: set, ..Group::default() });
             group.members.insert(*id);
@@ -234,7 +318,12 @@ impl Core {
                 group.heads.insert((*head, *id));
             }
         }
-        for (set, group) in by_set {
+        for worker in self.workers.values_mut() {
+            if let Some(hirer) = worker.place.as_ref().and_then(|place| self.hirers.get(&place.pool)) {
+                worker.groups.clone_from(&hirer.groups);
+            }
+        }
+        for ((set, _), group) in by_set {
             for worker in set {
                 if let Some(worker) = self.workers.get_mut(&worker) {
                     worker.groups.insert(group);
@@ -320,11 +409,11 @@ fn same_worker(old: &config::Worker, new: &config::Worker) -> bool {
 
 impl Core {
     /// Names in `config` that the core has not met yet.
-    pub fn unknown(&self, config: &Config) -> Identities {
+    pub fn unknown(&self, config: &Config) -> Unknown {
         let new = |known: &dyn Fn(&String) -> bool, names: &mut dyn Iterator<Item = &String>| {
             names.filter(|name| !known(name)).cloned().collect()
         };
-        Identities {
+        let identities = Identities {
             builders: new(
                 &|n| self.builder_ids.contains_key(n),
                 &mut config.builders.iter().map(|c| &c.name),
@@ -334,6 +423,9 @@ impl Core {
                 &|n| self.scheduler_ids.contains_key(n),
                 &mut config.schedulers.iter().map(|c| &c.name),
             ),
-        }
+        };
+        let pools = config.pools.iter().map(|pool| &pool.spec.name);
+        let pools = pools.filter(|name| !self.hirers.contains_key(name.as_str())).cloned().collect();
+        Unknown { identities, pools }
     }
 }

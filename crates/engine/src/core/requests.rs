@@ -89,6 +89,9 @@ impl Core {
             self.hold(request, Request { buildset, builder, priority, submitted_at: now, build: None });
         }
         for &builder in &builders {
+            if self.builders.get(&builder).is_some_and(|builder| !builder.pools.is_empty()) {
+                self.tell(now, pools::Event::Requested { builder });
+            }
             self.offer_builder(now, builder);
         }
         if requests.is_empty() {
@@ -116,12 +119,14 @@ impl Core {
         self.dequeue(builder, key);
         self.write(Write::Claim { request: id, at: now });
         self.complete_request(now, id, Results::Cancelled);
+        self.kick_pools(now, builder);
         self.reply(reply, Answer::Done);
     }
 
     /// Closes a request, and its set when that was the last.
     pub(super) fn complete_request(&mut self, now: Time, id: BuildRequestId, results: Results) {
         let Some(request) = self.requests.remove(&id) else { return };
+        self.losses.remove(&id);
         self.write(Write::CompleteRequest { request: id, results, at: now });
         self.notify(Notice::RequestCompleted { request: id, results });
         if let Some(buildset) = self.buildsets.get_mut(&request.buildset) {

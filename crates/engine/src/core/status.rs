@@ -193,7 +193,7 @@ impl Core {
             let config = builder.config.as_ref();
             BuilderStatus {
                 id,
-                name: builder.name.clone(),
+                name: builder.name.to_string(),
                 description: config.and_then(|config| config.description.clone()),
                 tags: config.map(|config| config.tags.clone()).unwrap_or_default(),
                 workers: config.map(|config| config.workers.clone()).unwrap_or_default(),
@@ -235,11 +235,13 @@ impl Core {
                 all.push(PendingStatus {
                     request: key.2,
                     buildset: request.buildset,
-                    builder: builder.name.clone(),
+                    builder: builder.name.to_string(),
                     priority: request.priority,
                     submitted_at: request.submitted_at,
                     reason: buildset.map_or_else(String::new, |buildset| buildset.reason.clone()),
-                    why: why.clone().behind(ahead, &builder.name),
+                    why: self
+                        .expected(key.2, &why)
+                        .unwrap_or_else(|| why.clone().behind(ahead, &builder.name)),
                 });
             }
         }
@@ -256,7 +258,7 @@ impl Core {
             BuildStatus {
                 build,
                 number: running.number,
-                builder: builder.map_or_else(String::new, |builder| builder.name.clone()),
+                builder: builder.map_or_else(String::new, |builder| builder.name.to_string()),
                 worker: worker.map_or_else(String::new, |worker| worker.name.clone()),
                 requests: running.requests.clone(),
                 reason: buildset.map_or_else(String::new, |buildset| buildset.reason.clone()),

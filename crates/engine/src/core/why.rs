@@ -1,8 +1,9 @@
 //! Why a request waits: a code for programs and a sentence for people.
 
-use std::fmt::Write as _;
+use std::{fmt::Write as _, sync::Arc};
 
-use model::{BuildRequestId, BuilderId, WorkerId};
+use model::{BuildRequestId, BuilderId, Time, WorkerId};
+use pools::plan::Expectation;
 use serde::Serialize;
 
 use super::{Core, Drain, builders::Builder, workers::Link};
@@ -14,6 +15,20 @@ pub struct Reason {
     pub code: ReasonCode,
     /// For people: a sentence without a full stop.
     pub text: String,
+    /// What it can expect of the pool that takes it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub pool: Option<Expected>,
+}
+
+/// What a request can expect of a pool.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Expected {
+    /// The pool.
+    pub pool: String,
+    /// When it is expected to start; `None` when nobody can say.
+    pub start: Option<Time>,
+    /// What decides that.
+    pub code: pools::ReasonCode,
 }
 
 /// Kinds of reasons.
@@ -37,6 +52,8 @@ pub enum ReasonCode {
     WorkersBusy,
     /// Workers have room, but each of them builds this very builder already.
     BuilderBusy,
+    /// It waits for a machine of a pool.
+    Pool,
     /// It is next.
     Next,
 }
@@ -49,41 +66,78 @@ impl Core {
     pub fn why(&self, request: BuildRequestId) -> Reason {
         let Some(state) = self.requests.get(&request) else {
             let text = format!("build request {request} does not wait and is not being built");
-            return Reason { code: ReasonCode::Unknown, text };
+            return Reason::new(ReasonCode::Unknown, text);
         };
         let builder = self.builders.get(&state.builder);
-        let name = builder.map_or("?", |builder| builder.name.as_str());
+        let name = builder.map_or("?", |builder| &*builder.name);
         if let Some(build) = state.build {
             let number =
                 self.builds.get(&build).map_or_else(String::new, |running| format!(" #{}", running.number));
-            return Reason { code: ReasonCode::Building, text: format!("{name}{number} is building it") };
+            return Reason::new(ReasonCode::Building, format!("{name}{number} is building it"));
         }
-        let ahead = builder.map_or(0, |builder| builder.pending.range(..state.key(request)).count());
-        self.why_builder(state.builder).behind(ahead, name)
+        let ahead = || builder.map_or(0, |builder| builder.pending.range(..state.key(request)).count());
+        let why = self.why_builder(state.builder);
+        self.expected(request, &why).unwrap_or_else(|| why.behind(ahead(), name))
     }
 
     /// Why the first request of a builder waits.
     pub(super) fn why_builder(&self, id: BuilderId) -> Reason {
         if self.drain != Drain::Off {
             let text = "the master starts no more builds".to_owned();
-            return Reason { code: ReasonCode::Draining, text };
+            return Reason::new(ReasonCode::Draining, text);
         }
         let Some((builder, group)) =
             self.builders.get(&id).and_then(|builder| Some((builder, self.groups.get(&builder.group?)?)))
         else {
-            let name = self.builders.get(&id).map_or("?", |builder| builder.name.as_str());
+            let name = self.builders.get(&id).map_or("?", |builder| &*builder.name);
             let text = format!("builder {name} is not in the configuration");
-            return Reason { code: ReasonCode::BuilderGone, text };
+            return Reason::new(ReasonCode::BuilderGone, text);
         };
         let mut states = States::default();
         for worker in &group.workers {
             states.add(self, id, *worker);
         }
-        states.reason(builder, group.workers.len())
+        let reason = states.reason(builder, group.workers.len());
+        match &builder.pools[..] {
+            _ if reason.code == ReasonCode::Next => reason,
+            [] => reason,
+            pools => {
+                let waits = format!("it waits for a machine of {}", either(pools));
+                let text =
+                    if group.workers.is_empty() { waits } else { format!("{}; {waits}", reason.text) };
+                Reason::new(ReasonCode::Pool, text)
+            }
+        }
+    }
+
+    /// What the pools said of a request when they last looked, if it waits for one; `why` is why its builder waits.
+    pub(super) fn expected(&self, request: BuildRequestId, why: &Reason) -> Option<Reason> {
+        if why.code != ReasonCode::Pool {
+            return None;
+        }
+        let Expectation { pool, start, code, text, .. } = self.pools.why_request(request)?;
+        let text = format!("pool {pool}: {text}");
+        Some(Reason { code: ReasonCode::Pool, text, pool: Some(Expected { pool, start, code }) })
     }
 }
 
+/// `pool a`, `pool a or b`.
+fn either(pools: &[Arc<str>]) -> String {
+    let mut text = String::from("pool ");
+    for (index, pool) in pools.iter().enumerate() {
+        if index > 0 {
+            text.push_str(" or ");
+        }
+        text.push_str(pool);
+    }
+    text
+}
+
 impl Reason {
+    fn new(code: ReasonCode, text: String) -> Self {
+        Self { code, text, pool: None }
+    }
+
     /// The same for a request that others of its builder come before.
     pub(super) fn behind(mut self, ahead: usize, builder: &str) -> Self {
         match ahead {
@@ -150,13 +204,13 @@ impl<'a> States<'a> {
             ReasonCode::WorkersHeldBack
         };
         if code == ReasonCode::Next {
-            return Reason { code, text: "it is next".to_owned() };
+            return Reason::new(code, "it is next".to_owned());
         }
         let mut text = format!("builder {} has no free worker: ", builder.name);
         let parts = listed.iter().filter(|(names, ..)| !names.is_empty());
         let parts: Vec<String> = parts.map(|(names, one, many)| part(names, one, many)).collect();
         text.push_str(&parts.join(", "));
-        Reason { code, text }
+        Reason::new(code, text)
     }
 }
 

@@ -9,11 +9,14 @@ use std::{
 use model::{BuildId, BuilderId, Json, Results, Time, WorkerId};
 use storage::Write;
 
-use super::{Action, Answer, BuilderDir, Core, Deadline, Refusal, ReplyId, SessionId, builders::GroupId};
+use super::{
+    Action, Answer, BuilderDir, Core, Deadline, Refusal, ReplyId, SessionId, builders::GroupId, slots::Place,
+};
 use crate::Notice;
 
-/// Orders workers that can take a build: load, then when they last started one.
-pub(super) type FreeKey = (usize, u64, WorkerId);
+/// Orders workers that can take a build. First those outside the pools, the one with the fewest builds first, then the one
+/// that rested longest. Then machines of pools the other way round, so that those that are not needed stay without work.
+pub(super) type FreeKey = (bool, usize, u64, WorkerId);
 
 /// How long a worker is left alone after its machinery failed; doubles each time it fails again
 /// (`buildbot/worker/base.py`, 4.3.0).
@@ -36,7 +39,10 @@ pub(super) struct Worker {
     pub(super) groups: BTreeSet<GroupId>,
     /// The key under which its groups have it as free.
     pub(super) free_key: Option<FreeKey>,
+    /// When it last started a build; a machine of a pool: when it last became free.
     pub(super) last_turn: u64,
+    /// What makes it the slot of a pool.
+    pub(super) place: Option<Place>,
 }
 
 /// How far a worker's connection has come.
@@ -102,6 +108,7 @@ impl Worker {
             groups: BTreeSet::new(),
             free_key: None,
             last_turn: 0,
+            place: None,
         }
     }
 
@@ -117,6 +124,23 @@ impl Worker {
             && self.paused.is_none()
             && !self.graceful
             && self.quarantine.until.is_none()
+            && self.place.as_ref().is_none_or(Place::is_open)
+    }
+
+    /// The key under which it is found when a build needs a worker.
+    pub(super) fn key(&self, id: WorkerId) -> FreeKey {
+        let load = self.running.len();
+        match self.place {
+            None => (false, load, self.last_turn, id),
+            Some(_) => (true, usize::MAX - load, u64::MAX - self.last_turn, id),
+        }
+    }
+
+    /// Another machine is the worker now. Gives the time until which the one before was left alone.
+    pub(super) fn forget_machine(&mut self) -> Option<Time> {
+        self.graceful = false;
+        self.quarantine.next = QUARANTINE;
+        self.quarantine.until.take()
     }
 
     /// Whether it runs as many builds as it may.
@@ -136,7 +160,7 @@ impl Core {
             let why = format!("no worker is called {name:?}");
             return self.act(Action::Refuse { session, why });
         };
-        if worker.config.is_none() {
+        if worker.config.is_none() || worker.place.is_some() {
             let why = format!("worker {name} is no longer in the configuration");
             return self.act(Action::Refuse { session, why });
         }
@@ -163,21 +187,26 @@ impl Core {
         match (worker.contender, alive) {
             (Some(contender), true) => {
                 worker.contender = None;
+                let place = worker.place.as_ref();
+                let instance = place.and_then(|place| Some((place.pool.to_string(), place.instance?)));
                 self.sessions.remove(&contender);
                 let why = format!("worker {name} is connected already, and that connection answers");
-                self.act(Action::Refuse { session: contender, why });
+                match instance {
+                    Some((pool, instance)) => self.refuse_instance(now, contender, &pool, instance, why),
+                    None => self.act(Action::Refuse { session: contender, why }),
+                }
             }
             (Some(_), false) => {
                 let why = format!("worker {name} logged in again, and this connection did not answer");
                 self.act(Action::Disconnect { session, why: why.clone() });
-                self.lost(session, &why);
+                self.lost(now, session, &why);
                 self.offer_worker(now, id);
             }
             (None, _) => {}
         }
     }
 
-    fn admit(&mut self, id: WorkerId, session: SessionId) {
+    pub(super) fn admit(&mut self, id: WorkerId, session: SessionId) {
         let Some(worker) = self.workers.get_mut(&id) else { return };
         worker.link = Link::Admitted(session);
         self.sessions.insert(session, id);
@@ -185,7 +214,7 @@ impl Core {
         self.act(Action::Admit { session, builders });
     }
 
-    pub(super) fn attached(&mut self, session: SessionId, info: Json) {
+    pub(super) fn attached(&mut self, now: Time, session: SessionId, info: Json, boot: Option<String>) {
         let Some(id) = self.sessions.get(&session).copied() else { return };
         let Some(worker) = self.workers.get_mut(&id) else { return };
         if worker.link != Link::Admitted(session) {
@@ -193,8 +222,10 @@ impl Core {
         }
         worker.link = Link::Attached(session);
         let name = worker.name.clone();
+        let version = info.get("version").and_then(Json::as_str).map(str::to_owned);
         self.write(Write::WorkerConnected { worker: id, info });
         self.notify(Notice::WorkerConnected { worker: id, name });
+        self.instance_attached(now, id, boot, version);
     }
 
     pub(super) fn ready(&mut self, now: Time, session: SessionId) {
@@ -204,11 +235,18 @@ impl Core {
             return;
         }
         worker.link = Link::Ready(session);
+        if worker.place.is_some() {
+            self.turn += 1;
+            worker.last_turn = self.turn;
+            self.instance_ready(now, id);
+        } else {
+            self.kick_groups(now, id);
+        }
         self.refresh_worker(id);
         self.offer_worker(now, id);
     }
 
-    pub(super) fn lost(&mut self, session: SessionId, why: &str) {
+    pub(super) fn lost(&mut self, now: Time, session: SessionId, why: &str) {
         let Some(id) = self.sessions.remove(&session) else { return };
         let Some(worker) = self.workers.get_mut(&id) else { return };
         if worker.contender == Some(session) {
@@ -237,12 +275,24 @@ impl Core {
             }
         }
         self.refresh_worker(id);
+        let place = self.workers.get_mut(&id).and_then(|worker| worker.place.as_mut());
+        let Some(place) = place else {
+            self.kick_groups(now, id);
+            if let Some(contender) = contender {
+                self.admit(id, contender);
+            }
+            return;
+        };
+        let (pool, instance, peer) =
+            (place.pool.to_string(), place.instance, std::mem::take(&mut place.contender));
+        self.instance_lost(now, id, why);
         if let Some(contender) = contender {
-            self.admit(id, contender);
+            self.sessions.remove(&contender);
+            self.pool_logged_in(now, contender, &pool, instance, &peer);
         }
     }
 
-    pub(super) fn worker_shutdown_requested(&mut self, session: SessionId) {
+    pub(super) fn worker_shutdown_requested(&mut self, now: Time, session: SessionId) {
         let Some(id) = self.sessions.get(&session).copied() else { return };
         let Some(worker) = self.workers.get_mut(&id) else { return };
         if worker.link.session() != Some(session) || worker.graceful {
@@ -251,6 +301,9 @@ impl Core {
         worker.graceful = true;
         self.worker_state_changed(id);
         self.refresh_worker(id);
+        if let Some(instance) = self.instance_of(id) {
+            self.tell(now, pools::Event::Leaving { instance });
+        }
         self.shut_down_if_idle(id);
     }
 
@@ -289,8 +342,13 @@ impl Core {
     /// A build on a worker is over.
     pub(super) fn worker_freed(&mut self, now: Time, id: WorkerId, freed: Freed) {
         let Freed { builder, dir, session, verdict } = freed;
+        self.turn += 1;
+        let turn = self.turn;
         let Some(worker) = self.workers.get_mut(&id) else { return };
         worker.running.remove(&builder);
+        if worker.place.is_some() {
+            worker.last_turn = turn;
+        }
         let same_connection = worker.link.session() == Some(session);
         match verdict {
             // Let others have a try, and never spin.
@@ -314,14 +372,23 @@ impl Core {
         self.shut_down_if_idle(id);
     }
 
-    /// A worker that is not in the configuration any more is let go when it has nothing left to do.
+    /// A worker that is not in the configuration any more is let go when it has nothing left to do; machines of a pool are
+    /// let go by that.
     pub(super) fn let_go_if_idle(&mut self, id: WorkerId) {
-        let Some(worker) = self.workers.get(&id) else { return };
+        let Some(worker) = self.workers.get(&id).filter(|worker| worker.place.is_none()) else { return };
         if let (None, Some(session), true) =
             (&worker.config, worker.link.session(), worker.running.is_empty())
         {
             let why = format!("worker {} is no longer in the configuration", worker.name);
             self.act(Action::Disconnect { session, why });
+        }
+    }
+
+    /// What a worker outside the pools can do has changed for their builders.
+    fn kick_groups(&mut self, now: Time, id: WorkerId) {
+        let Some(worker) = self.workers.get(&id) else { return };
+        if worker.groups.iter().any(|group| self.hiring_groups.contains(group)) {
+            self.pools.kick(now);
         }
     }
 
@@ -372,14 +439,14 @@ impl Core {
                 let running = worker.running.get(&id).and_then(|build| self.builds.get(build));
                 let configured = || builder.config.as_ref().map(|config| &config.workerbuilddir);
                 let dir = running.map(|running| &running.dir).or_else(configured)?.clone();
-                Some((builder.position, BuilderDir { name: builder.name.clone(), dir }))
+                Some((builder.position, BuilderDir { name: builder.name.to_string(), dir }))
             })
             .collect();
         builders.sort_by(|(a, x), (b, y)| (a, &x.name).cmp(&(b, &y.name)));
         builders.into_iter().map(|(_, builder)| builder).collect()
     }
 
-    fn worker_state_changed(&mut self, id: WorkerId) {
+    pub(super) fn worker_state_changed(&mut self, id: WorkerId) {
         let Some(worker) = self.workers.get(&id) else { return };
         let (paused, graceful) = (worker.paused.is_some(), worker.graceful);
         let pause_reason = worker.paused.clone();

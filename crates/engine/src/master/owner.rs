@@ -4,6 +4,7 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use config::Config;
 use model::ChangeId;
+use pools::Event as PoolEvent;
 use storage::{Identities, StorageError, Store, Write};
 use tokio::{
     sync::{mpsc, oneshot, watch},
@@ -13,11 +14,15 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tracing::{error, info, warn};
 
 use super::{
-    Ended, Health, Ledger, Limits, Master, Request,
+    Ended, Health, Ledger, Limits, Master, ProviderUnusable, Providers, Request,
     builds::Builds,
+    hiring::{self, Held},
+    leased,
+    leases::Leases,
     ledger,
-    pipe::Pipe,
+    pipe::{Pipe, Refused},
     ports::{Connections, Runner},
+    providers::{self, Hands, Suppliers},
 };
 use crate::{Action, Answer, Batch, Clock, Core, Event, Notice, NoticeSender, ReplyId, worker::Report};
 
@@ -33,6 +38,8 @@ pub struct Parts {
     pub connections: Arc<dyn Connections>,
     /// Runs builds.
     pub runner: Arc<dyn Runner>,
+    /// Makes providers of machines for pools.
+    pub providers: Arc<dyn Providers>,
     /// Who hears what happens.
     pub notices: NoticeSender,
     /// Where the tasks of builds belong.
@@ -43,12 +50,25 @@ pub struct Parts {
     pub limits: Limits,
 }
 
+/// Why the master cannot start.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum StartError {
+    /// The tables cannot be read or written.
+    #[error(transparent)]
+    Storage(#[from] StorageError),
+    /// A pool cannot have machines as it is configured.
+    #[error(transparent)]
+    Provider(#[from] ProviderUnusable),
+}
+
 /// Takes up what the tables hold: what an earlier life left open is closed or queued again.
 ///
 /// # Errors
-/// The tables cannot be read or written.
-pub async fn start(store: &Store, parts: Parts) -> Result<(Master, Owner), StorageError> {
+/// The tables cannot be read or written, or a pool cannot have machines as it is configured.
+pub async fn start(store: &Store, parts: Parts) -> Result<(Master, Owner), StartError> {
     let now = parts.clock.now();
+    let suppliers = providers::make(&*parts.providers, &parts.config, &Suppliers::new())?;
     let identities = Identities {
         builders: parts.config.builders.iter().map(|builder| builder.name.clone()).collect(),
         workers: parts.config.workers.iter().map(|worker| worker.name.clone()).collect(),
@@ -64,13 +84,17 @@ pub async fn start(store: &Store, parts: Parts) -> Result<(Master, Owner), Stora
         );
     }
     let changes = ledger::changes_of(store, &restored).await?;
-    let (core, batch) = Core::new(Arc::clone(&parts.config), restored, changes, Box::new(store.clone()), now);
-    Ok(Owner::new(core, batch, Arc::new(store.clone()), parts))
+    let (hiring, held) = hiring::take_up(store, &parts.config, now).await?;
+    let config = Arc::clone(&parts.config);
+    let (core, batch) = Core::new(config, restored, changes, hiring, Box::new(store.clone()), now);
+    Ok(Owner::new(core, batch, Arc::new(store.clone()), suppliers, held, parts))
 }
 
 /// What may leave when rows are durable.
 enum Leaving {
     Batch(Vec<Notice>, Vec<Action>),
+    /// What a pool decided under a lease.
+    Pool(String, Vec<Notice>, Vec<Action>),
     /// An answer to somebody who only looks.
     Look(Box<dyn FnOnce() + Send>),
 }
@@ -88,6 +112,10 @@ pub struct Owner {
     ledger: Arc<dyn Ledger>,
     connections: Arc<dyn Connections>,
     builds: Builds,
+    hands: Hands,
+    leases: Leases,
+    /// The leases that are held.
+    held: Held,
     notices: NoticeSender,
     reports: mpsc::Receiver<Report>,
     requests: mpsc::Receiver<Request>,
@@ -107,8 +135,16 @@ impl std::fmt::Debug for Owner {
 }
 
 impl Owner {
-    pub(super) fn new(core: Core, first: Batch, ledger: Arc<dyn Ledger>, parts: Parts) -> (Master, Self) {
-        let Parts { clock, reports, connections, runner, notices, tasks, stop, limits, .. } = parts;
+    pub(super) fn new(
+        core: Core,
+        first: Batch,
+        ledger: Arc<dyn Ledger>,
+        suppliers: Suppliers,
+        held: Held,
+        parts: Parts,
+    ) -> (Master, Self) {
+        let Parts { clock, reports, connections, runner, providers, notices, tasks, stop, limits, .. } =
+            parts;
         let (sender, requests) = mpsc::channel(limits.requests);
         let (health, healthy) = watch::channel(Health::Good);
         let (drained, is_drained) = watch::channel(false);
@@ -118,13 +154,20 @@ impl Owner {
             drained: is_drained,
             notices: notices.clone(),
             ledger: Arc::clone(&ledger),
+            providers,
+            suppliers: Arc::new(tokio::sync::Mutex::new(suppliers.clone())),
         };
+        let hands = Hands::new(suppliers, Arc::clone(&clock), limits.providers);
+        let leases = Leases::new(Arc::clone(&ledger), Arc::clone(&clock));
         let mut owner = Self {
             core,
             clock,
             ledger,
             connections,
             builds: Builds::new(runner, tasks),
+            hands,
+            leases,
+            held: Held::new(),
             notices,
             reports,
             requests,
@@ -137,6 +180,10 @@ impl Owner {
             limits,
         };
         owner.put(first);
+        for (pool, fence) in held {
+            owner.leases.keep(pool.clone(), fence);
+            owner.lease(PoolEvent::Lease { pool, fence });
+        }
         (master, owner)
     }
 
@@ -150,6 +197,8 @@ impl Owner {
         let result = self.serve().await;
         self.health.send_replace(Health::Ending);
         self.builds.abandon();
+        self.hands.end();
+        self.leases.end();
         match result {
             Ok(()) => self.close().await,
             Err(error) => {
@@ -178,13 +227,12 @@ impl Owner {
             let good = *self.health.borrow() == Health::Good;
             tokio::select! {
                 leaving = self.pipe.next(), if !self.pipe.is_empty() => {
-                    let leaving = leaving?;
-                    self.recovered();
-                    self.let_out(leaving);
+                    self.leaves(leaving)?;
                 }
                 () = sleep_until(stall.unwrap_or_else(Instant::now)), if good && stall.is_some() => self.stalled(),
                 () = self.stop.cancelled(), if stopping.is_none() => {
                     stopping = Some(Instant::now() + self.limits.grace);
+                    self.hands.start_none();
                     self.handle(Event::Stop);
                 }
                 () = sleep_until(stopping.unwrap_or_else(Instant::now)), if stopping.is_some() => {
@@ -195,6 +243,8 @@ impl Owner {
                     let crate::Outcome { results, state_string } = outcome;
                     self.handle(Event::BuildFinished { build, results, state_string });
                 }
+                event = self.hands.next(), if room => self.handle(Event::Pools(event)),
+                event = self.leases.next(), if room => self.lease(event),
                 Some(report) = self.reports.recv(), if room => self.report(report),
                 Some(request) = self.requests.recv(), if room => self.request(request),
                 () = sleep(due.unwrap_or_default()), if room && due.is_some() => {
@@ -212,9 +262,12 @@ impl Owner {
     /// The last rows of this life.
     async fn close(mut self) -> Result<(), Ended> {
         while !self.pipe.is_empty() {
-            match self.pipe.next().await {
-                Ok(leaving) => self.let_out(leaving),
-                Err(error) => return Err(Ended::Storage(error)),
+            let leaving = self.pipe.next().await;
+            self.leaves(leaving).map_err(Ended::Storage)?;
+        }
+        for (pool, fence) in std::mem::take(&mut self.held) {
+            if let Some(fence) = fence {
+                self.ledger.release_lease(pool, fence).await.map_err(Ended::Storage)?;
             }
         }
         let at = self.clock.now();
@@ -245,6 +298,24 @@ impl Owner {
                 let why = self.core.why(request);
                 self.show(move || drop(look.send(why)));
             }
+            Request::Provide(suppliers) => {
+                for pool in suppliers.keys() {
+                    self.leases.keep(pool.clone(), None);
+                }
+                self.hands.provide(suppliers);
+            }
+            Request::Pools(look) => {
+                let pools = self.core.pools(self.clock.now());
+                self.show(move || drop(look.send(pools)));
+            }
+            Request::PlanPools(look) => {
+                let plan = self.core.plan_pools(self.clock.now());
+                self.show(move || drop(look.send(plan)));
+            }
+            Request::Instance(id, look) => {
+                let row = self.core.instance(id).cloned().map(Box::new);
+                self.show(move || drop(look.send(row)));
+            }
             Request::Unknown(config, look) => {
                 let unknown = self.core.unknown(&config);
                 self.show(move || drop(look.send(unknown)));
@@ -269,9 +340,39 @@ impl Owner {
         if batch.is_empty() {
             return;
         }
+        let (batch, pools) = leased::split(batch);
         let Batch { writes, actions, notices } = batch;
         let committed = (!writes.is_empty()).then(|| self.ledger.enqueue(writes));
         self.pipe.push(committed, Leaving::Batch(notices, actions));
+        for (pool, Batch { writes, actions, notices }) in pools {
+            let committed = (!writes.is_empty()).then(|| self.ledger.enqueue(writes));
+            self.pipe.push(committed, Leaving::Pool(pool, notices, actions));
+        }
+    }
+
+    /// A lease came, or went.
+    fn lease(&mut self, event: PoolEvent) {
+        if let PoolEvent::Lease { pool, fence } = &event {
+            self.held.insert(pool.clone(), *fence);
+        }
+        self.handle(Event::Pools(event));
+    }
+
+    /// Lets out what is durable. What a pool decided under a lease that is over was never decided.
+    fn leaves(&mut self, leaving: Result<Leaving, Refused<Leaving>>) -> Result<(), StorageError> {
+        match leaving {
+            Ok(leaving) => {
+                self.recovered();
+                self.let_out(leaving);
+            }
+            Err((error @ StorageError::Fenced { .. }, Leaving::Pool(pool, ..))) => {
+                warn!(pool, error = &error as &dyn std::error::Error, "the pool is no longer this master's");
+                self.leases.lost(&pool);
+                self.lease(PoolEvent::Lease { pool, fence: None });
+            }
+            Err((error, _)) => return Err(error),
+        }
+        Ok(())
     }
 
     /// What somebody saw may rest on rows that are not durable yet: it leaves in its turn.
@@ -281,8 +382,11 @@ impl Owner {
 
     fn let_out(&mut self, leaving: Leaving) {
         match leaving {
-            Leaving::Batch(notices, actions) => {
+            Leaving::Batch(notices, actions) | Leaving::Pool(_, notices, actions) => {
                 for notice in notices {
+                    if let Notice::Decision(decision) = &notice {
+                        leased::log(decision);
+                    }
                     self.notices.send(notice);
                 }
                 for action in actions {
@@ -304,6 +408,10 @@ impl Owner {
             Action::StartBuild(order) => self.builds.start(order),
             Action::InterruptBuild { build, reason, results } => {
                 self.builds.interrupt(build, reason, results)
+            }
+            Action::Provider(order) => self.hands.carry_out(order),
+            Action::Credential { instance, pool, verifier } => {
+                self.connections.credential(instance, pool, verifier.as_ref());
             }
             Action::Reply { to, answer } => self.answer(to, answer),
             Action::Drained => {

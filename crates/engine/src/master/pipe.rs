@@ -1,6 +1,10 @@
 //! What waits for its rows to be durable, in order.
 
-use std::{collections::VecDeque, future, task::Poll};
+use std::{
+    collections::VecDeque,
+    future,
+    task::{Poll, ready},
+};
 
 use storage::StorageError;
 use tokio::time::Instant;
@@ -9,6 +13,9 @@ use super::ports::Boxed;
 
 /// Ready when rows are durable, or never will be.
 pub(super) type Commit = Boxed<Result<(), StorageError>>;
+
+/// Rows that were not written, and what rested on them.
+pub(super) type Refused<T> = (StorageError, T);
 
 /// Things that may leave once rows are durable, strictly in the order in which they went in.
 pub(super) struct Pipe<T> {
@@ -47,19 +54,19 @@ impl<T> Pipe<T> {
     ///
     /// # Cancel safety
     /// Nothing is lost when the future is dropped.
-    pub(super) async fn next(&mut self) -> Result<T, StorageError> {
-        future::poll_fn(|context| {
+    pub(super) async fn next(&mut self) -> Result<T, Refused<T>> {
+        future::poll_fn(|context| -> Poll<Result<T, Refused<T>>> {
             let Some((committed, _)) = self.waiting.front_mut() else { return Poll::Pending };
-            if let Some(future) = committed {
-                match future.as_mut().poll(context) {
-                    Poll::Pending => return Poll::Pending,
-                    Poll::Ready(Err(error)) => return Poll::Ready(Err(error)),
-                    Poll::Ready(Ok(())) => *committed = None,
-                }
-            }
+            let outcome = match committed {
+                Some(future) => ready!(future.as_mut().poll(context)),
+                None => Ok(()),
+            };
             self.progress = Instant::now();
             match self.waiting.pop_front() {
-                Some((_, item)) => Poll::Ready(Ok(item)),
+                Some((_, item)) => Poll::Ready(match outcome {
+                    Ok(()) => Ok(item),
+                    Err(error) => Err((error, item)),
+                }),
                 None => Poll::Pending,
             }
         })

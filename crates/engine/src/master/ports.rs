@@ -2,6 +2,8 @@
 
 use std::{future::Future, pin::Pin};
 
+use model::InstanceId;
+use pools::Verifier;
 use tokio::sync::mpsc;
 
 use crate::{BuildControl, BuildOrder, Outcome, SessionId, core::BuilderDir, worker::Sessions};
@@ -23,6 +25,8 @@ pub trait Connections: Send + Sync + 'static {
     fn disconnect(&self, session: SessionId, why: String);
     /// Tells a worker to shut down.
     fn shutdown_worker(&self, session: SessionId);
+    /// From now on this is what a login for an instance of a pool must prove; nothing lets nobody in.
+    fn credential(&self, instance: InstanceId, pool: String, verifier: Option<&Verifier>);
 }
 
 impl Connections for Sessions {
@@ -48,6 +52,10 @@ impl Connections for Sessions {
 
     fn shutdown_worker(&self, session: SessionId) {
         self.shutdown_worker(session);
+    }
+
+    fn credential(&self, instance: InstanceId, pool: String, verifier: Option<&Verifier>) {
+        self.credential(instance, pool, verifier);
     }
 }
 

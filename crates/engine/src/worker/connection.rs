@@ -16,6 +16,7 @@ use worker_protocol::{BuildersError, CommandId, Event as WorkerEvent, Session};
 
 use super::{
     CommandEvent, WorkerLink,
+    credentials::Identity,
     listen::Io,
     login::{CLOSE_WITHIN, linger},
     orders::{LinkOrder, Order},
@@ -26,37 +27,66 @@ use crate::core::{BuilderDir, Event};
 /// What builds ask for that the connection may be behind with.
 const LINK_ORDERS: usize = 64;
 
+/// The variable in a worker's environment that names the boot of its machine, and how long its value may be.
+const BOOT_ID: &str = "GANGER_BOOT_ID";
+const MAX_BOOT_ID: usize = 128;
+
 /// Why a connection ends, for people.
 type Ending = String;
+
+/// A worker that knows its password.
+pub(super) struct Who {
+    /// What it logged in as.
+    pub(super) login: String,
+    /// Who that makes it.
+    pub(super) identity: Identity,
+    /// Where it comes from, for people.
+    pub(super) peer: String,
+}
 
 /// Serves a worker that knows the password: hands it to the core, and does what the core decides.
 pub(super) async fn serve_worker<S: Io>(
     transport: Transport<S>,
-    name: String,
+    who: Who,
     login: LoginId,
     mind: RemoteId,
     shared: Arc<Shared>,
 ) {
     let place = shared.place();
-    let span = info_span!("worker.session", worker.name = name, session = place.id.0);
-    serve_admitted(transport, name, login, mind, shared, place).instrument(span).await;
+    let span = info_span!("worker.session", worker.name = who.login, session = place.id.0);
+    serve_admitted(transport, who, login, mind, shared, place).instrument(span).await;
 }
 
 async fn serve_admitted<S: Io>(
     mut transport: Transport<S>,
-    name: String,
+    who: Who,
     login: LoginId,
     mind: RemoteId,
     shared: Arc<Shared>,
     mut place: Place,
 ) {
     let session = place.id;
-    shared.report(Event::LoggedIn { session, worker: name.clone() }).await;
+    let event = match &who.identity {
+        Identity::Pool { pool, instance } => {
+            let (pool, instance, peer) = (pool.clone(), *instance, who.peer.clone());
+            Event::PoolLoggedIn { session, pool, instance, peer }
+        }
+        Identity::Worker(_) | Identity::Changes => Event::LoggedIn { session, worker: who.login.clone() },
+    };
+    shared.report(event).await;
     let why = match wait_for_decision(&mut transport, &mut place, &shared).await {
         Ok(builders) => {
             let lost = Arc::new(OnceLock::new());
-            match Connection::begin(transport, name, login, mind, &shared, place, builders, Arc::clone(&lost))
-            {
+            match Connection::begin(
+                transport,
+                who.identity,
+                login,
+                mind,
+                &shared,
+                place,
+                builders,
+                Arc::clone(&lost),
+            ) {
                 Ok(connection) => connection.run(&lost).await,
                 Err(why) => why,
             }
@@ -105,7 +135,7 @@ async fn wait_for_decision<S: Io>(
 struct Connection<'a, S> {
     transport: Transport<S>,
     session: Session,
-    name: String,
+    identity: Identity,
     shared: &'a Shared,
     place: Place,
     orders: mpsc::Receiver<LinkOrder>,
@@ -149,7 +179,7 @@ impl<'a, S: Io> Connection<'a, S> {
     )]
     fn begin(
         mut transport: Transport<S>,
-        name: String,
+        identity: Identity,
         login: LoginId,
         mind: RemoteId,
         shared: &'a Shared,
@@ -169,7 +199,7 @@ impl<'a, S: Io> Connection<'a, S> {
         Ok(Self {
             transport,
             session,
-            name,
+            identity,
             shared,
             place,
             orders,
@@ -229,7 +259,8 @@ impl<'a, S: Io> Connection<'a, S> {
             WorkerEvent::Attached(info) => {
                 info!(worker.version = info.version.as_deref().unwrap_or("unknown"), "worker attached");
                 let session = self.place.id;
-                self.shared.report(Event::Attached { session, info: info.to_json() }).await;
+                let boot = info.environ.get(BOOT_ID).filter(|boot| boot.len() <= MAX_BOOT_ID).cloned();
+                self.shared.report(Event::Attached { session, info: info.to_json(), boot }).await;
                 if let Some(sender) = self.order_sender.take() {
                     let events = self.shared.limits.command_events;
                     self.place.publish(WorkerLink::new(*info, Arc::clone(&self.lost), sender, events));
@@ -490,7 +521,7 @@ impl<'a, S: Io> Connection<'a, S> {
         if self.pings.iter().any(|ping| matches!(ping.asker, Asker::Keepalive)) {
             return None;
         }
-        let interval = self.shared.credentials.borrow().keepalive(&self.name)?;
+        let interval = self.shared.credentials.borrow().keepalive(&self.identity)?;
         (!interval.is_zero()).then(|| self.heard + interval)
     }
 

@@ -9,7 +9,12 @@ use tokio::{
 };
 use tracing::{debug, info, warn};
 
-use super::{change, connection, credentials::Identity, listen::Io, sessions::Shared};
+use super::{
+    change, connection,
+    credentials::{Identity, Stranger},
+    listen::Io,
+    sessions::Shared,
+};
 
 /// How long to wait at the end for a peer that does not take the last words.
 pub(super) const CLOSE_WITHIN: Duration = Duration::from_secs(2);
@@ -36,10 +41,12 @@ pub(super) async fn serve<S: Io>(io: S, peer: String, shared: Arc<Shared>, permi
     };
     drop(permit);
     match (guest.identity, guest.mind) {
-        (Identity::Worker, Some(mind)) => {
-            connection::serve_worker(transport, guest.user, guest.login, mind, shared).await;
+        (Identity::Changes, _) => change::serve_client(transport, guest.login, &peer, &shared).await,
+        (identity, Some(mind)) => {
+            let who = connection::Who { login: guest.user, identity, peer };
+            connection::serve_worker(transport, who, guest.login, mind, shared).await;
         }
-        (Identity::Worker, None) => {
+        (_, None) => {
             warn!(
                 peer,
                 worker.name = guest.user,
@@ -47,7 +54,6 @@ pub(super) async fn serve<S: Io>(io: S, peer: String, shared: Arc<Shared>, permi
             );
             transport.close(CLOSE_WITHIN).await;
         }
-        (Identity::Changes, _) => change::serve_client(transport, guest.login, &peer, &shared).await,
     }
 }
 
@@ -77,10 +83,17 @@ async fn log_in<S: Io>(transport: &mut Transport<S>, peer: &str, shared: &Shared
         match event {
             Event::Login { login, user, proof, mind } => {
                 let credentials = Arc::clone(&shared.credentials.borrow());
-                if let Some(identity) = credentials.check(&user, &proof) {
-                    return Some(Guest { user: user.to_string(), identity, login, mind });
+                match credentials.check(&user, &proof, &shared.verifiers) {
+                    Ok(identity) => return Some(Guest { user: user.to_string(), identity, login, mind }),
+                    Err(Stranger::Unknown) => shared.refusals.log(peer, &user),
+                    Err(Stranger::Pool { pool, instance, why }) => {
+                        shared.refusals.log(peer, &user);
+                        if shared.refusals.is_told() {
+                            let why = format!("a login from {peer} was refused: {why}");
+                            shared.report(crate::Event::PoolLoginRefused { pool, instance, why }).await;
+                        }
+                    }
                 }
-                shared.refusals.log(peer, &user);
                 if !refuse(transport, login, mind, shared).await {
                     return None;
                 }

@@ -13,6 +13,7 @@ mod login;
 mod orders;
 mod refusals;
 mod sessions;
+mod verifiers;
 #[cfg(test)]
 mod tests;
 

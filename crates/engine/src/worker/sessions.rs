@@ -9,11 +9,14 @@ use std::{
 };
 
 use config::Endpoint;
+use model::InstanceId;
+use pools::Verifier;
 use tokio::sync::{Semaphore, mpsc, watch};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use super::{
     Credentials, Limits, ListenError, Report, WorkerLink, listen, orders::Order, refusals::Refusals,
+    verifiers::Verifiers,
 };
 use crate::core::{BuilderDir, SessionId};
 
@@ -35,6 +38,7 @@ pub(super) struct Shared {
     pub(super) stop: CancellationToken,
     pub(super) half_open: Arc<Semaphore>,
     pub(super) refusals: Refusals,
+    pub(super) verifiers: Verifiers,
     last: AtomicU64,
     open: Mutex<HashMap<SessionId, Entry>>,
 }
@@ -90,9 +94,18 @@ impl Sessions {
         stop: CancellationToken,
     ) -> Self {
         let half_open = Arc::new(Semaphore::new(limits.half_open.min(Semaphore::MAX_PERMITS)));
-        let (last, open, refusals) = (AtomicU64::new(0), Mutex::default(), Refusals::default());
         Self {
-            shared: Arc::new(Shared { credentials, reports, limits, stop, half_open, refusals, last, open }),
+            shared: Arc::new(Shared {
+                credentials,
+                reports,
+                limits,
+                stop,
+                half_open,
+                refusals: Refusals::default(),
+                verifiers: Verifiers::default(),
+                last: AtomicU64::new(0),
+                open: Mutex::default(),
+            }),
         }
     }
 
@@ -134,6 +147,11 @@ impl Sessions {
     /// Tells the worker to end: `Lost` follows.
     pub fn shutdown_worker(&self, session: SessionId) {
         self.order(session, Order::Shutdown);
+    }
+
+    /// From now on this is what a login for an instance of a pool must prove; nothing lets nobody in.
+    pub fn credential(&self, instance: InstanceId, pool: String, verifier: Option<&Verifier>) {
+        self.shared.verifiers.set(instance, pool, verifier);
     }
 
     /// A connection that has ended needs no orders: its `Lost` is on the way.

@@ -12,7 +12,7 @@ use clap::Args;
 use config::{Config, Database, Diagnostics, Severity};
 use engine::{
     Clock, NoticeSender, SystemClock,
-    master::{self, Limits, Parts, Workshop},
+    master::{self, Limits, NoProviders, Parts, Workshop},
     worker::{self, Credentials, Sessions},
 };
 use storage::Store;
@@ -150,6 +150,7 @@ impl Start {
             reports,
             connections: Arc::new(sessions),
             runner: Arc::new(runner),
+            providers: Arc::new(NoProviders),
             notices,
             tasks: connections.tasks.clone(),
             stop: stop.clone(),

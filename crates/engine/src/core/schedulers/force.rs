@@ -19,7 +19,7 @@ impl Core {
                 let names = builders
                     .iter()
                     .filter_map(|id| self.builders.get(id))
-                    .map(|builder| builder.name.clone());
+                    .map(|builder| builder.name.to_string());
                 let requests = names.zip(requests).collect();
                 self.reply(reply, Answer::Forced { buildset, requests });
             }

@@ -140,7 +140,7 @@ impl World {
     /// Logs a worker in and makes it ready.
     pub(super) fn connect(&mut self, session: u64, worker: &str) -> &mut Self {
         let id = SessionId(session);
-        self.login(session, worker).event(Event::Attached { session: id, info: Json::Null });
+        self.login(session, worker).event(Event::Attached { session: id, info: Json::Null, boot: None });
         self.event(Event::Ready { session: id })
     }
 

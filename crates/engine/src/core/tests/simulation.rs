@@ -344,7 +344,7 @@ impl Sim {
         match self.sessions.get(&session).map(|(_, stage)| *stage) {
             Some(Stage::Admitted) => {
                 self.set(id, Stage::Attached);
-                self.event(Event::Attached { session: id, info: Json::Null });
+                self.event(Event::Attached { session: id, info: Json::Null, boot: None });
             }
             Some(Stage::Attached) => {
                 self.set(id, Stage::Ready);

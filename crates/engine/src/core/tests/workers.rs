@@ -13,7 +13,7 @@ fn a_worker_comes_up_and_gets_what_waits_for_it() {
     let mut world = one();
     world.force(&["b1"], 0).login(1, "w1").expect("admit 1: b1 b2");
     world
-        .event(Event::Attached { session: SessionId(1), info: model::Json::Null })
+        .event(Event::Attached { session: SessionId(1), info: model::Json::Null, boot: None })
         .expect("+ connection of worker 1");
     world.event(Event::Ready { session: SessionId(1) }).expect(
         "+ claim of build request 1
@@ -50,7 +50,7 @@ fn a_connection_that_does_not_answer_makes_room() {
     );
     // The end of the old connection is no news.
     world.lose(1).expect("");
-    world.event(Event::Attached { session: SessionId(2), info: model::Json::Null });
+    world.event(Event::Attached { session: SessionId(2), info: model::Json::Null, boot: None });
     // Its build is not over: the builder does not build twice on one worker.
     world.event(Event::Ready { session: SessionId(2) }).expect("");
     world.finish(1, Results::Retry).expect(
@@ -161,7 +161,7 @@ fn events_about_nothing_change_nothing() {
     let mut world = one();
     world.connect(1, "w1");
     world.event(Event::Ready { session: SessionId(9) }).expect("");
-    world.event(Event::Attached { session: SessionId(1), info: model::Json::Null }).expect("");
+    world.event(Event::Attached { session: SessionId(1), info: model::Json::Null, boot: None }).expect("");
     world.event(Event::ProbeAnswered { session: SessionId(1), alive: false }).expect("");
     world.lose(9).expect("").finish(77, Results::Success).expect("").login(1, "w1").expect("");
 }

@@ -1,0 +1,275 @@
+//! The pools inside the core: they are told what happens, and what they decide is carried out in the same breath.
+
+use std::{mem, time::Duration};
+
+use model::{BuildRequestId, InstanceId, Time};
+use pools::{
+    Batch as PoolBatch, Event as PoolEvent, Instance, Operator, Order, PoolStatus, ReasonCode, Subject,
+    plan::PoolPlan,
+};
+use storage::{DecisionRow, InstanceRow, Write};
+
+use super::{Action, Answer, Core, Drain, Refusal, ReplyId};
+use crate::Notice;
+
+/// How many refused logins are recorded at once, and how long it takes until one more is: whoever knocks for days fills
+/// no tables.
+const REFUSALS: u32 = 30;
+const REFUSALS_EACH: Duration = Duration::from_secs(10);
+
+/// How long the pools are left alone while the master starts no more builds, and at the least.
+const REST_DRAINING: Duration = Duration::from_secs(1);
+const REST: Duration = Duration::from_millis(1);
+
+/// How many refused logins may be recorded now.
+#[derive(Debug)]
+pub(super) struct Refusals {
+    left: u32,
+    since: Time,
+    unrecorded: u64,
+}
+
+impl Refusals {
+    pub(super) fn new(now: Time) -> Self {
+        Self { left: REFUSALS, since: now, unrecorded: 0 }
+    }
+
+    /// How many were not recorded before this one; `None` when this one is not either.
+    fn count(&mut self, now: Time) -> Option<u64> {
+        while self.left < REFUSALS && now.since(self.since) >= REFUSALS_EACH {
+            self.left += 1;
+            self.since = self.since + REFUSALS_EACH;
+        }
+        if self.left == REFUSALS {
+            self.since = now;
+        }
+        if self.left == 0 {
+            self.unrecorded += 1;
+            return None;
+        }
+        self.left -= 1;
+        Some(mem::take(&mut self.unrecorded))
+    }
+}
+
+/// Builds of a request that were lost with their machine.
+#[derive(Debug, Default)]
+pub(super) struct Loss {
+    pub(super) times: u32,
+    /// What the last one was lost on.
+    pub(super) offering: Option<std::sync::Arc<str>>,
+}
+
+impl Core {
+    /// Tells the pools, and does what they decide.
+    pub(super) fn tell(&mut self, now: Time, event: PoolEvent) {
+        let batch = self.pools.handle(now, event);
+        self.fold(now, batch);
+    }
+
+    /// Something for the pools from outside.
+    pub(super) fn pools_event(&mut self, now: Time, event: PoolEvent) {
+        if let PoolEvent::Offers { pool, capabilities } = &event
+            && let Some(hirer) = self.hirers.get_mut(&**pool)
+        {
+            let offered = capabilities.offerings.iter();
+            hirer.types =
+                offered.map(|offering| (offering.name.clone(), offering.instance_type.clone())).collect();
+        }
+        self.tell(now, event);
+    }
+
+    /// Somebody decides.
+    pub(super) fn operate(&mut self, now: Time, operator: Operator, reply: ReplyId) {
+        let refusal = match &operator {
+            Operator::Drain(instance) | Operator::Hold { instance, .. } | Operator::Release(instance) => {
+                let there = self.pools.instance(*instance).is_some_and(|row| row.state.is_live());
+                (!there).then_some(Refusal::NoSuchInstance(*instance))
+            }
+            Operator::Pause { pool, .. }
+            | Operator::Resume(pool)
+            | Operator::Scale { pool, .. }
+            | Operator::Trust(pool) => {
+                (!self.hirers.contains_key(&**pool)).then(|| Refusal::NoSuchPool(pool.clone()))
+            }
+        };
+        if let Some(refusal) = refusal {
+            return self.refuse(reply, refusal);
+        }
+        self.tell(now, PoolEvent::Operator(operator));
+        self.reply(reply, Answer::Done);
+    }
+
+    /// Takes over what the pools decide: what closes a machine closes it before anything else happens.
+    pub(super) fn fold(&mut self, now: Time, batch: PoolBatch) {
+        let PoolBatch { rows, pools, decisions, orders } = batch;
+        for order in &orders {
+            if let Order::Close { instance, why } = order {
+                self.close_instance(*instance, why.clone());
+            }
+        }
+        for row in rows {
+            self.set_state(row.id, row.state);
+            // Without a lease the row is another master's to write.
+            if let Some(fence) = self.pools.fence(&row.slot.pool) {
+                self.write(Write::Instance(Box::new(instance_row(row, fence))));
+            }
+        }
+        for pool in pools {
+            if let (Some(fence), Some(state)) = (self.pools.fence(&pool), self.pools.state(&pool)) {
+                let data = serde_json::to_value(state).unwrap_or_default();
+                self.write(Write::PoolState { pool, data, fence });
+            }
+        }
+        for decision in decisions {
+            self.decided(now, decision);
+        }
+        for order in orders {
+            self.order(order);
+        }
+    }
+
+    fn decided(&mut self, now: Time, mut decision: pools::Decision) {
+        if decision.code == ReasonCode::LoginRefused {
+            match self.refusals.count(now) {
+                None => return,
+                Some(0) => {}
+                Some(more) => decision.text = format!("{}; {more} others are not recorded", decision.text),
+            }
+        }
+        let (instance, request) = match decision.subject {
+            Subject::Pool => (None, None),
+            Subject::Instance(instance) => (Some(instance), None),
+            Subject::Request(request) => (None, Some(request)),
+        };
+        self.write(Write::Decision(DecisionRow {
+            id: 0,
+            at: decision.at,
+            pool: decision.pool.clone(),
+            instance,
+            request,
+            code: word(&decision.code),
+            text: decision.text.clone(),
+        }));
+        self.notify(Notice::Decision(decision));
+    }
+
+    fn order(&mut self, order: Order) {
+        match order {
+            // Done already, before all else.
+            Order::Close { .. } => {}
+            Order::Open { instance } => self.open_instance(instance),
+            Order::Interrupt { instance, why, results } => {
+                let worker = self.instances.get(&instance).and_then(|id| self.workers.get(id));
+                let running = worker.map(|worker| worker.running.values().copied().collect::<Vec<_>>());
+                for build in running.unwrap_or_default() {
+                    if self.builds.get(&build).is_some_and(|running| running.instance == Some(instance)) {
+                        self.interrupt(build, why.clone(), results);
+                    }
+                }
+            }
+            Order::Disconnect { instance, why } => {
+                if let Some(session) = self.session_of(instance) {
+                    self.act(Action::Disconnect { session, why });
+                }
+            }
+            Order::Shutdown { instance } => {
+                if let Some(session) = self.session_of(instance) {
+                    self.act(Action::ShutdownWorker { session });
+                }
+            }
+            Order::Credential { instance, pool, verifier } => {
+                self.act(Action::Credential { instance, pool, verifier });
+            }
+            call @ (Order::Launch(_)
+            | Order::List { .. }
+            | Order::Terminate { .. }
+            | Order::Reap { .. }
+            | Order::Cancel { .. }
+            | Order::Stop { .. }
+            | Order::Resume { .. }
+            | Order::Console { .. }) => self.act(Action::Provider(call)),
+        }
+    }
+
+    /// Does what is due of the pools, and gives builds to machines that were opened.
+    pub(super) fn run_pools(&mut self, now: Time) {
+        if self.pools.next_deadline().is_some_and(|due| due <= now) {
+            let batch = self.pools.handle_timeout(now);
+            self.fold(now, batch);
+            // A master that starts no builds starts no machines for them either.
+            if self.drain == Drain::Off && self.pools.pass_due(now) {
+                let demand = self.demand();
+                let batch = self.pools.pass(now, &demand);
+                self.fold(now, batch);
+            }
+            self.pools_rest = now + if self.drain == Drain::Off { REST } else { REST_DRAINING };
+        }
+        while let Some(worker) = self.reopened.pop() {
+            self.offer_worker(now, worker);
+        }
+    }
+
+    /// When the pools are next to be looked after.
+    pub(super) fn pools_deadline(&self) -> Option<Time> {
+        self.pools.next_deadline().map(|due| due.max(self.pools_rest))
+    }
+
+    /// Something changed for the builders of pools that they are not told otherwise.
+    pub(super) fn kick_pools(&mut self, now: Time, builder: model::BuilderId) {
+        if self.builders.get(&builder).is_some_and(|builder| !builder.pools.is_empty()) {
+            self.pools.kick(now);
+        }
+    }
+
+    /// All pools, as they are now.
+    pub fn pools(&self, now: Time) -> Vec<PoolStatus> {
+        self.pools.status(now)
+    }
+
+    /// What the pools would do now, and why. Nothing is done.
+    pub fn plan_pools(&self, now: Time) -> Vec<PoolPlan> {
+        self.pools.plan(now, &self.demand())
+    }
+
+    /// An instance, also one that has gone lately.
+    pub fn instance(&self, id: InstanceId) -> Option<&Instance> {
+        self.pools.instance(id)
+    }
+
+    /// A build of a request was lost with its machine.
+    pub(super) fn note_loss(&mut self, request: BuildRequestId, instance: InstanceId) {
+        let offering = self.pools.instance(instance).map(|row| row.offering.as_str().into());
+        let loss = self.losses.entry(request).or_default();
+        loss.times += 1;
+        loss.offering = offering;
+    }
+}
+
+/// The word for a code.
+fn word(code: &impl serde::Serialize) -> String {
+    match serde_json::to_value(code) {
+        Ok(serde_json::Value::String(word)) => word,
+        _ => String::new(),
+    }
+}
+
+fn instance_row(row: Instance, fence: u64) -> InstanceRow {
+    InstanceRow {
+        data: serde_json::to_value(&row).unwrap_or_default(),
+        id: row.id,
+        state: word(&row.state),
+        slot: row.slot.number,
+        pool: row.slot.pool,
+        token: row.token.0,
+        offering: row.offering,
+        provider_id: row.provider_id,
+        price: row.price,
+        planned_at: row.planned_at,
+        connected_at: row.connected_at,
+        ended_at: row.ended_at,
+        end_code: row.ended.map(|ended| word(&ended.code)),
+        cost: row.cost,
+        fence,
+    }
+}

@@ -1,0 +1,79 @@
+//! What the pools begin with: from the tables, and with the leases that this master has got.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use config::Config;
+use model::Time;
+use pools::{Instance, PoolState, Setup};
+use storage::{InstanceRow, Lease, RestoredPools, StorageError, Store};
+use tracing::{error, warn};
+
+use super::{leases, ledger, mint::StoreMint};
+use crate::core::Hiring;
+
+/// The leases of pools, by name; `None` for those that another master has.
+pub(super) type Held = BTreeMap<String, Option<u64>>;
+
+/// Takes up the pools where the tables left them, and takes their leases.
+pub(super) async fn take_up(
+    store: &Store,
+    config: &Config,
+    now: Time,
+) -> Result<(Hiring, Held), StorageError> {
+    let names: Vec<String> = config.pools.iter().map(|pool| pool.spec.name.clone()).collect();
+    let restored = store.restore_pools(names.clone(), now).await?;
+    let RestoredPools { instances, states, durations, slots } = restored;
+    let instances: Vec<Instance> = instances.into_iter().filter_map(instance).collect();
+    let states = states.into_iter().filter_map(|(pool, state)| {
+        match serde_json::from_value::<PoolState>(state) {
+            Ok(state) => Some((pool, state)),
+            Err(error) => {
+                let error = &error as &dyn std::error::Error;
+                warn!(pool, error, "what the pool has learned cannot be read; it learns anew");
+                None
+            }
+        }
+    });
+    let live = instances.iter().filter(|row| row.state != pools::State::Gone);
+    let with_machines: BTreeSet<String> = live.map(|row| row.slot.pool.clone()).collect();
+    for pool in with_machines.iter().filter(|pool| !names.contains(pool)) {
+        error!(
+            pool,
+            "the pool is no longer in the configuration, but has machines that nobody can end: put it back with max = 0 \
+             until they are gone"
+        );
+    }
+    let mut held = Held::new();
+    for pool in names.into_iter().chain(with_machines) {
+        if !held.contains_key(&pool) {
+            let lease = store.lease(&pool, now, leases::TTL).await?;
+            if let Lease::Other { master, .. } = &lease {
+                warn!(pool, master, "another master has the pool; it is left alone until that one gives it up");
+            }
+            held.insert(pool, lease.fence());
+        }
+    }
+    let hiring = Hiring {
+        setup: Setup {
+            deployment: store.deployment().to_owned(),
+            pools: config.pools.iter().map(|pool| std::sync::Arc::clone(&pool.spec)).collect(),
+            limits: config.pool_limits,
+            instances,
+            states: states.collect(),
+            durations,
+        },
+        mint: Box::new(StoreMint::new(store.clone())),
+        slots: slots.into_values().map(ledger::worker).collect(),
+    };
+    Ok((hiring, held))
+}
+
+/// A row that cannot be read is as good as none: its machine, if there is one, is found among those that nobody knows.
+fn instance(row: InstanceRow) -> Option<Instance> {
+    serde_json::from_value(row.data)
+        .inspect_err(|error| {
+            let (instance, error) = (row.id.0, error as &dyn std::error::Error);
+            error!(pool = row.pool, instance, error, "a row of the ledger of machines cannot be read");
+        })
+        .ok()
+}
