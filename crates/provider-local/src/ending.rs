@@ -111,12 +111,12 @@ impl Inner {
         let Some(record) = record else { return Ok(()) };
         self.sweep(name, &record);
         // A machine that was stopped may have been told to end since.
-        let changing = self.yard.changing();
+        let changing = self.yard.changing()?;
         let record = self.yard.read(name)?.filter(|record| record.intent == Intent::End);
         drop(changing);
         if let Some(mut record) = record {
             self.yard.remove_files(name)?;
-            let _changing = self.yard.changing();
+            let _changing = self.yard.changing()?;
             record.ended_at.get_or_insert_with(clock::now);
             self.yard.write(name, &record)?;
         }
@@ -136,7 +136,7 @@ impl Inner {
     pub(crate) fn look_after(&self, name: &Name) -> io::Result<()> {
         let ended = {
             // A launch that is under way holds the lock until there is a process.
-            let _changing = self.yard.changing();
+            let _changing = self.yard.changing()?;
             let record = self.yard.read(name)?.filter(|record| record.intent == Intent::Run);
             let Some(mut record) =
                 record.filter(|record| record.ended_at.is_none() && !self.is_alive(record))

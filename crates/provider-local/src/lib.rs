@@ -7,6 +7,7 @@
 //! |---|---|---|
 //! | `instance-17.json` | the record: token, process, what is meant to become of it | the master's |
 //! | `instance-17.console` | what it prints, its end | the master's |
+//! | `lock` | locked by whoever changes records | the master's |
 //! | `instance-17/` | the worker's directory and home: `metadata.json`, `buildbot.tac`, `info/`, the builds | the worker's |
 //!
 //! A record is written before there is a process, and a process does nothing before it is in the record: it waits for a

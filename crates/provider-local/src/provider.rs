@@ -121,7 +121,7 @@ impl Inner {
     fn hire(self: &Arc<Self>, request: &LaunchRequest, member: &Member) -> Result<Machine, ProviderError> {
         let Settings { pool, deployment, .. } = &self.settings;
         let name = Name::of(member.instance);
-        let _changing = self.yard.changing();
+        let _changing = self.yard.changing().map_err(io_error)?;
         let mut record = match self.yard.read(&name).map_err(io_error)? {
             Some(record) if !self.is_ours(&record) || record.token != request.token => {
                 return Err(config(
@@ -214,7 +214,7 @@ impl Inner {
 
     /// Writes down what is to become of a machine of ours that is not gone; whether there is one. Blocks.
     fn intend(&self, name: &Name, intent: Intent) -> io::Result<bool> {
-        let changing = self.yard.changing();
+        let changing = self.yard.changing()?;
         let Some(mut record) = self.yard.read(name)?.filter(|record| self.is_ours(record)) else {
             return Ok(false);
         };
@@ -251,7 +251,7 @@ impl Inner {
 
     /// Starts a stopped machine again. Blocks; needs a runtime around it.
     fn resume(self: &Arc<Self>, name: &Name) -> Result<(), ProviderError> {
-        let _changing = self.yard.changing();
+        let _changing = self.yard.changing().map_err(io_error)?;
         let record = self.yard.read(name).map_err(io_error)?.filter(|record| self.is_ours(record));
         let Some(mut record) = record.filter(|record| record.ended_at.is_none()) else {
             return Err(unknown(name.as_str()));

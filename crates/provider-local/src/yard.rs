@@ -5,7 +5,6 @@ use std::{
     io::{self, Read, Seek, SeekFrom},
     os::unix::fs::{OpenOptionsExt, PermissionsExt},
     path::{Path, PathBuf},
-    sync::{Mutex, MutexGuard, PoisonError},
 };
 
 use model::InstanceId;
@@ -20,7 +19,14 @@ const CONSOLE: u64 = 64 * 1024;
 #[derive(Debug)]
 pub(crate) struct Yard {
     directory: PathBuf,
-    changes: Mutex<()>,
+}
+
+/// The right to change records: nobody else has it until this is dropped, in this process or another. A master that is
+/// about to lose its pool may still be at work while the next one lists.
+#[derive(Debug)]
+#[must_use]
+pub(crate) struct Changing {
+    _lock: File,
 }
 
 /// A machine's name with its provider, and of its files.
@@ -50,13 +56,15 @@ impl Yard {
         fs::create_dir_all(directory)?;
         let directory = directory.canonicalize()?;
         fs::set_permissions(&directory, fs::Permissions::from_mode(if shared { 0o711 } else { 0o700 }))?;
-        Ok(Self { directory, changes: Mutex::new(()) })
+        Ok(Self { directory })
     }
 
-    /// To be held while records change.
-    pub(crate) fn changing(&self) -> MutexGuard<'_, ()> {
-        // Nothing is left half done by a panic: the files are the truth.
-        self.changes.lock().unwrap_or_else(PoisonError::into_inner)
+    /// To be held while records change. Waits for its turn.
+    pub(crate) fn changing(&self) -> io::Result<Changing> {
+        let path = self.directory.join("lock");
+        let file = OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(path)?;
+        file.lock()?;
+        Ok(Changing { _lock: file })
     }
 
     /// The worker's directory.
