@@ -79,7 +79,10 @@ pub async fn a_launch_gives_a_machine_for_each_member(bench: &impl Bench) {
         assert!(!machine.provider_id.is_empty(), "a machine without a name");
     }
     let members: BTreeSet<_> = launched.machines.iter().filter_map(|machine| machine.member).collect();
-    assert!(members.is_empty() || members.len() == 3, "either all have a member of their own, or none: {launched:?}");
+    assert!(
+        members.is_empty() || members.len() == 3,
+        "either all have a member of their own, or none: {launched:?}"
+    );
     assert!(
         members.iter().all(|id| request.members.iter().any(|member| member.instance == *id)),
         "a member that was not in the call"
@@ -138,7 +141,8 @@ pub async fn a_call_that_nobody_waited_for_is_found_again(bench: &impl Bench) {
         let mut call = provider.launch(request.clone());
         for _ in 0..polls {
             // Looked at once, and given up however far it came.
-            let over = std::future::poll_fn(|context| Poll::Ready(call.as_mut().poll(context).is_ready())).await;
+            let over =
+                std::future::poll_fn(|context| Poll::Ready(call.as_mut().poll(context).is_ready())).await;
             if over {
                 break;
             }
@@ -148,7 +152,10 @@ pub async fn a_call_that_nobody_waited_for_is_found_again(bench: &impl Bench) {
         let found = live(bench, &request.token).await;
         assert!(found.len() <= 2, "more machines than were asked for: {found:?}");
         let again = bench.provider().launch(request.clone()).await.expect("machines").machines;
-        assert!(ids(&again).is_superset(&found), "machines of the first call are not in the second: {again:?}");
+        assert!(
+            ids(&again).is_superset(&found),
+            "machines of the first call are not in the second: {again:?}"
+        );
         assert_eq!(live(bench, &request.token).await.len(), 2, "as many as were asked for");
         end_all(bench, &request.token).await;
     }
@@ -182,7 +189,11 @@ pub async fn a_listing_is_complete_and_ours_alone(bench: &impl Bench) {
     bench.pause().await;
     for request in &requests {
         let members = request.members.len();
-        assert_eq!(live(bench, &request.token).await.len(), members, "another installation ended our machines");
+        assert_eq!(
+            live(bench, &request.token).await.len(),
+            members,
+            "another installation ended our machines"
+        );
         end_all(bench, &request.token).await;
     }
 }

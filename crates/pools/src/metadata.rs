@@ -170,7 +170,10 @@ impl Document {
             return Err(DocumentError::Field { field, problem });
         }
         if self.master.host_and_port().is_none() {
-            return Err(DocumentError::Field { field: "master.address", problem: "not of the form HOST:PORT" });
+            return Err(DocumentError::Field {
+                field: "master.address",
+                problem: "not of the form HOST:PORT",
+            });
         }
         Ok(())
     }
@@ -261,7 +264,9 @@ mod tests {
         assert!(refused(|value| value["master"]["address"] = "::1".into()).contains("HOST:PORT"));
         assert!(refused(|value| value["worker"]["name"] = "a\nb".into()).contains("`worker.name`"));
         assert!(refused(|value| value["worker"]["password"] = "".into()).contains("`worker.password`"));
-        assert!(refused(|value| value["more"] = "x".repeat(Document::LIMIT).into()).contains("at most 16384"));
+        assert!(
+            refused(|value| value["more"] = "x".repeat(Document::LIMIT).into()).contains("at most 16384")
+        );
         let lacking = refused(|value| value["worker"] = serde_json::json!({"password": "hunter2"}));
         assert!(lacking.contains("name") && !lacking.contains("hunter2"), "{lacking}");
         let misplaced = refused(|value| value["worker"] = "hunter2".into());
