@@ -58,4 +58,54 @@ pub struct LocalTemplate {
     pub environment: BTreeMap<String, String>,
     /// What an hour of a machine costs.
     pub price: Money,
+    /// The user that workers run as; `None` is the master's own.
+    pub user: Option<String>,
+    /// The control group (version 2) that was delegated to the master, absolute; with one, machines have groups of their
+    /// own below it.
+    pub cgroup: Option<PathBuf>,
+    /// Bytes of memory that a machine may use; needs the control group.
+    pub memory: Option<u64>,
+    /// Processors that a machine may use, by time: 1.5 is one and a half; needs the control group.
+    pub cpus: Option<f64>,
+    /// A worker that has no master for so long ends by itself; zero is never. Half an hour unless configured.
+    pub silence: Duration,
+    /// What goes wrong on purpose.
+    pub trouble: LocalTrouble,
+}
+
+impl LocalTemplate {
+    /// A template with nothing but a directory; all else has its default.
+    pub fn new(directory: PathBuf) -> Self {
+        Self {
+            directory,
+            program: "buildbot-worker".into(),
+            environment: BTreeMap::new(),
+            price: Money::default(),
+            user: None,
+            cgroup: None,
+            memory: None,
+            cpus: None,
+            silence: Duration::from_mins(30),
+            trouble: LocalTrouble::default(),
+        }
+    }
+}
+
+/// What goes wrong on purpose, for demonstrations and tests. Which machine has which fate follows from its id and the seed.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct LocalTrouble {
+    /// Other seeds, other fates.
+    pub seed: u64,
+    /// How long every machine waits before its worker starts.
+    pub boot: Duration,
+    /// How much longer it waits at most; evenly spread.
+    pub boot_spread: Duration,
+    /// The share of machines whose worker ends as it starts, from 0 to 1.
+    pub fail: f64,
+    /// The share whose worker never connects.
+    pub hang: f64,
+    /// The share that dies without a word after a time.
+    pub vanish: f64,
+    /// That time, from the start of the worker.
+    pub vanish_after: Duration,
 }
