@@ -5,9 +5,30 @@
 
 use std::{collections::BTreeMap, env, fmt::Write as _, path::Path, sync::Arc, time::Instant};
 
-use engine::{Action, Batch, Core, Event, Force, ReplyId, SessionId};
-use model::{BuildId, Json, Results, Time};
+use engine::{Action, Batch, Core, Event, Force, ReplyId, SessionId, core::Hiring};
+use model::{BuildId, InstanceId, Json, Results, Time};
+use pools::{Mint, Token, Verifier};
+use secrecy::SecretString;
 use storage::{Ids, Restored};
+
+/// There are no pools, so nothing is ever made for them.
+#[derive(Debug)]
+struct NoPools;
+
+impl Mint for NoPools {
+    fn next_instance(&mut self) -> InstanceId {
+        InstanceId(0)
+    }
+    fn token(&mut self) -> Token {
+        Token(String::new())
+    }
+    fn secret(&mut self) -> SecretString {
+        SecretString::default()
+    }
+    fn verifier(&self, _secret: &SecretString) -> Verifier {
+        Verifier(String::new())
+    }
+}
 
 fn main() {
     let mut arguments = env::args().skip(1).map(|argument| argument.parse::<usize>().expect("a number"));
@@ -32,10 +53,12 @@ fn main() {
 
     let now = Time::from_epoch_seconds(1_000_000);
     let begun = Instant::now();
+    let hiring = Hiring::new(&loaded.config, Box::new(NoPools));
     let (mut core, first) = Core::new(
         Arc::new(loaded.config),
         Restored::default(),
         BTreeMap::new(),
+        hiring,
         Box::new(Ids::default()),
         now,
     );

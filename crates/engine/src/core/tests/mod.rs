@@ -21,12 +21,14 @@ use std::{
 
 use config::Config;
 use model::{
-    BuildId, BuildRequestId, BuilderId, BuildsetId, Change, ChangeId, Json, Results, SchedulerId, Time,
-    WorkerId,
+    BuildId, BuildRequestId, BuilderId, BuildsetId, Change, ChangeId, InstanceId, Json, Results, SchedulerId,
+    Time, WorkerId,
 };
+use secrecy::{ExposeSecret as _, SecretString};
+use pools::Order;
 use storage::{Restored, Write};
 
-use super::{Action, Answer, Batch, Core, Event, Force, Known, NewIds, ReplyId, SessionId};
+use super::{Action, Answer, Batch, Core, Event, Force, Hiring, Known, NewIds, ReplyId, SessionId};
 
 /// When the tests begin.
 pub(crate) const START: Time = Time::from_epoch_seconds(1_000_000);
@@ -92,6 +94,31 @@ impl NewIds for Counters {
     }
 }
 
+/// Ids and secrets for pools, one after the other.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Coins(Arc<AtomicI64>);
+
+impl Coins {
+    fn next(&self) -> i64 {
+        self.0.fetch_add(1, Ordering::Relaxed) + 1
+    }
+}
+
+impl pools::Mint for Coins {
+    fn next_instance(&mut self) -> InstanceId {
+        InstanceId(self.next())
+    }
+    fn token(&mut self) -> pools::Token {
+        pools::Token(format!("token-{}", self.next()))
+    }
+    fn secret(&mut self) -> SecretString {
+        format!("secret-{}", self.next()).into()
+    }
+    fn verifier(&self, secret: &SecretString) -> pools::Verifier {
+        pools::Verifier(secret.expose_secret().to_owned())
+    }
+}
+
 /// A core, the time, and what it said last.
 pub(super) struct World {
     pub(super) core: Core,
@@ -109,8 +136,9 @@ impl World {
         restored: Restored,
         changes: BTreeMap<BuildsetId, Vec<Arc<Change>>>,
     ) -> Self {
-        let ids = Box::new(Counters::default());
-        let (core, batch) = Core::new(config(text), restored, changes, ids, START);
+        let (ids, config) = (Box::new(Counters::default()), config(text));
+        let hiring = Hiring::new(&config, Box::new(Coins::default()));
+        let (core, batch) = Core::new(config, restored, changes, hiring, ids, START);
         Self { core, now: START, batch }
     }
 
@@ -274,12 +302,31 @@ fn action(action: &Action) -> String {
         Action::InterruptBuild { build, reason, results } => {
             format!("interrupt {build} ({results}): {reason}")
         }
+        Action::Provider(order) => provider(order),
+        Action::Credential { instance, pool, verifier } => {
+            let what = if verifier.is_some() { "a secret" } else { "nothing" };
+            format!("{pool}@{instance} proves {what}")
+        }
         Action::Reply { answer: Answer::Refused(refusal), .. } => format!("refused: {refusal}"),
         Action::Reply { answer: Answer::Reconfigured { changes }, .. } => {
             format!("changed: {}", changes.join("; ")).trim_end().to_owned()
         }
         Action::Reply { answer, .. } => format!("{answer:?}"),
         Action::Drained => "drained".to_owned(),
+    }
+}
+
+/// An order to a provider, without what is made up at random.
+fn provider(order: &Order) -> String {
+    match order {
+        Order::Launch(request) => {
+            let members: Vec<String> =
+                request.members.iter().map(|member| member.instance.to_string()).collect();
+            format!("launch {} of {}: {}", members.len(), request.pool, members.join(" "))
+        }
+        Order::List { pool } => format!("list {pool}"),
+        Order::Terminate { provider_id, .. } => format!("terminate {provider_id}"),
+        other => format!("{other:?}"),
     }
 }
 

@@ -8,7 +8,7 @@ use std::{
 use model::{BuildId, BuildRequestId, Change, Json, Results, Time};
 
 use super::{
-    super::BuildOrder, Action, Batch, Core, Counters, Event, Force, Known, ReplyId, START, SessionId, config,
+    super::BuildOrder, Action, Batch, Coins, Core, Counters, Event, Force, Hiring, Known, ReplyId, START, SessionId, config,
     farm, tables::Tables,
 };
 
@@ -98,8 +98,10 @@ struct Sim {
 impl Sim {
     fn new(seed: u64) -> Self {
         let (configs, ids) = (configs(), Counters::default());
+        let config = config(&configs[0]);
+        let hiring = Hiring::new(&config, Box::new(Coins::default()));
         let (core, batch) =
-            Core::new(config(&configs[0]), Default::default(), BTreeMap::new(), Box::new(ids.clone()), START);
+            Core::new(config, Default::default(), BTreeMap::new(), hiring, Box::new(ids.clone()), START);
         let mut sim = Self {
             core,
             now: START,
@@ -165,7 +167,11 @@ impl Sim {
                         job.told = Some(results);
                     }
                 }
-                Action::SetBuilders { .. } | Action::Reply { .. } | Action::Drained => {}
+                Action::SetBuilders { .. }
+                | Action::Reply { .. }
+                | Action::Provider(_)
+                | Action::Credential { .. }
+                | Action::Drained => {}
             }
         }
         if !restarting {
@@ -380,7 +386,9 @@ impl Sim {
         self.probed.clear();
         self.jobs.clear();
         let config = config(&self.configs[self.current]);
-        let (core, batch) = Core::new(config, restored, changes, Box::new(self.ids.clone()), self.now);
+        let hiring = Hiring::new(&config, Box::new(Coins::default()));
+        let (core, batch) =
+            Core::new(config, restored, changes, hiring, Box::new(self.ids.clone()), self.now);
         self.core = core;
         self.take(batch);
     }

@@ -11,21 +11,24 @@ use std::{
     time::Duration,
 };
 
-use model::{BuildId, Json, Results};
-use storage::{Identities, StorageError, Store, Write};
+use model::{BuildId, InstanceId, Json, Results, Time};
+use pools::Verifier;
+use storage::{Lease, StorageError, Store, Write};
 use tokio::{
     sync::{mpsc, oneshot},
     task::JoinHandle,
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
-use super::{Connections, Ended, Ledger, Limits, Master, Owner, Parts, Runner, ports::Boxed, start};
+use super::{
+    Connections, Ended, Ledger, Limits, Master, NoProviders, Owner, Parts, Runner, ports::Boxed, start,
+};
 use crate::{
     BuildControl, BuildOrder, Core, Event, NoticeSender, Outcome, SessionId,
     clock::TestClock,
     core::{
-        BuilderDir, Force, Known,
-        tests::{Counters, START, config},
+        BuilderDir, Force, Hiring, Known, Unknown,
+        tests::{Coins, Counters, START, config},
     },
     worker::Report,
 };
@@ -97,6 +100,10 @@ impl Connections for Sessions {
     fn shutdown_worker(&self, session: SessionId) {
         self.0.note(format!("shut down {session}"));
     }
+    fn credential(&self, instance: InstanceId, pool: String, verifier: Option<&Verifier>) {
+        let what = if verifier.is_some() { "a secret" } else { "nothing" };
+        self.0.note(format!("{pool}@{instance} proves {what}"));
+    }
 }
 
 struct Builds(Arc<World>);
@@ -164,8 +171,26 @@ impl Ledger for OnDisk {
         Box::pin(async { answer.await.unwrap_or(Err(StorageError::Closed)) })
     }
 
-    fn known(&self, _names: Identities) -> Boxed<Result<Known, StorageError>> {
+    fn known(&self, _names: Unknown) -> Boxed<Result<Known, StorageError>> {
         Box::pin(async { Ok(Known::default()) })
+    }
+
+    fn lease(&self, _pool: String, _at: Time, _ttl: Duration) -> Boxed<Result<Lease, StorageError>> {
+        Box::pin(async { Ok(Lease::Ours(1)) })
+    }
+
+    fn renew_lease(
+        &self,
+        _pool: String,
+        _fence: u64,
+        _at: Time,
+        _ttl: Duration,
+    ) -> Boxed<Result<bool, StorageError>> {
+        Box::pin(async { Ok(true) })
+    }
+
+    fn release_lease(&self, _pool: String, _fence: u64) -> Boxed<Result<(), StorageError>> {
+        Box::pin(async { Ok(()) })
     }
 }
 
@@ -181,10 +206,12 @@ struct Running {
 impl Running {
     fn with_disk(text: &str, disk: &Arc<Disk>, world: World) -> Self {
         let (parts, world, reports, stop) = parts(text, world);
-        let ids = Box::new(Counters::default());
-        let (core, batch) =
-            Core::new(Arc::clone(&parts.config), Default::default(), BTreeMap::new(), ids, START);
-        let (master, owner) = Owner::new(core, batch, Arc::new(OnDisk(Arc::clone(disk))), parts);
+        let (config, ids) = (Arc::clone(&parts.config), Box::new(Counters::default()));
+        let hiring = Hiring::new(&config, Box::new(Coins::default()));
+        let (core, batch) = Core::new(config, Default::default(), BTreeMap::new(), hiring, ids, START);
+        let ledger = Arc::new(OnDisk(Arc::clone(disk)));
+        let (suppliers, held) = (BTreeMap::new(), BTreeMap::new());
+        let (master, owner) = Owner::new(core, batch, ledger, suppliers, held, parts);
         Self { master, world, reports, stop, task: tokio::spawn(owner.run()) }
     }
 
@@ -221,6 +248,7 @@ fn parts(text: &str, world: World) -> (Parts, Arc<World>, mpsc::Sender<Report>, 
         reports: heard,
         connections: Arc::new(Sessions(Arc::clone(&world))),
         runner: Arc::new(Builds(Arc::clone(&world))),
+        providers: Arc::new(NoProviders),
         notices: NoticeSender::new(),
         tasks: TaskTracker::new(),
         stop: stop.clone(),
