@@ -10,15 +10,17 @@
 //! - [`log`] turns the text of a log into the chunks that the tables hold.
 //!
 //! Rows, hashes, JSON forms and times are those that Buildbot 4.3.0 writes, so that a stock Buildbot opens the file and
-//! shows it. What Ganger adds are indexes named `ganger_*`, which Buildbot does not notice.
+//! shows it. What Ganger adds are tables and indexes named `ganger_*`, which Buildbot does not notice.
 
 mod apply;
 mod error;
 mod hash;
+mod history;
 mod ids;
 mod json;
 pub mod log;
 mod open;
+mod pools;
 mod read;
 mod readers;
 mod restore;
@@ -34,9 +36,11 @@ mod tests;
 
 pub use error::{Cause, OpenError, StorageError};
 pub use hash::{name_hash, source_stamp_hash};
+pub use history::{History, HistoryBuild, history};
 pub use ids::Ids;
 pub use json::python_json;
 pub use open::Options;
+pub use pools::{DecisionFilter, DecisionRow, InstanceFilter, InstanceRow, Lease, RestoredPools};
 pub use restore::{Identities, Interrupted, PendingChange, Restored, RestoredBuildset, RestoredRequest};
 pub use rows::{
     BuildFilter, BuildOrder, BuildRow, BuilderRow, BuildsetRow, ChangeRow, LogRow, LogText, MasterRow,
