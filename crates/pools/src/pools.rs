@@ -1,13 +1,45 @@
 //! The manager: keeps the ledger, follows each machine through its life, and carries out what the planner says.
 //!
 //! Time is what the owner says it is. An event about something unknown, late or repeated changes nothing.
+//!
+//! Events cost no more than a look-up, whatever the number of machines; [`Pools::pass`] may look at all of them.
 
+mod beginning;
+mod books;
+mod booting;
+mod bucket;
+mod building;
+mod change;
+mod check;
+mod connecting;
+mod draining;
+mod ending;
+mod entry;
+mod explaining;
 mod histogram;
+mod launching;
+mod listing;
 mod login;
+mod money;
+mod operating;
+mod passing;
+mod pool;
+mod slots;
 mod state;
 mod status;
+mod stopping;
+mod surplus;
+#[cfg(test)]
+mod tests;
+mod timers;
+mod waiting;
 
-use std::{collections::BTreeMap, fmt, sync::Arc, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt,
+    sync::Arc,
+    time::Duration,
+};
 
 use model::{
     BuildRequestId, BuilderId, InstanceId, Time,
@@ -15,16 +47,16 @@ use model::{
 };
 use secrecy::SecretString;
 
+use self::{building::Started, change::Out, entry::Entry, launching::Call, pool::Pool, timers::Timers};
 pub use self::{
     histogram::{BOUNDS, Histogram},
     login::{Admission, Login, LoginRefusal},
     state::PoolState,
-    status::{
-        BootStatus, BreakerStatus, ClosedOffering, InstanceStatus, PoolStatus, Reason, Spend, Totals,
-    },
+    status::{BootStatus, BreakerStatus, ClosedOffering, InstanceStatus, PoolStatus, Reason, Spend, Totals},
 };
 use crate::{
     Batch, Demand, Event, Instance, Token, Verifier,
+    learn::Jobs,
     plan::{Expectation, PoolPlan},
 };
 
@@ -61,21 +93,104 @@ pub trait Mint: fmt::Debug + Send {
 /// The manager of all pools.
 #[derive(Debug)]
 pub struct Pools {
-    pools: Vec<Arc<PoolSpec>>,
+    deployment: String,
+    limits: PoolLimits,
     mint: Box<dyn Mint>,
+    started_at: Time,
+    /// By place; places are never used again.
+    pools: Vec<Pool>,
+    /// Places by name.
+    names: BTreeMap<String, usize>,
+    /// All instances, and the last ones that are gone.
+    entries: BTreeMap<InstanceId, Entry>,
+    /// Calls to launch that are not settled.
+    calls: BTreeMap<Token, Call>,
+    timers: Timers,
+    /// How long builds take.
+    jobs: Jobs,
+    /// Which pools build for which builder.
+    serves: BTreeMap<BuilderId, Vec<usize>>,
+    /// What the last pass planned.
+    plans: Vec<PoolPlan>,
+    last_pass: Option<Time>,
+    next_pass: Option<Time>,
+    /// What the call in progress leads to.
+    out: Out,
+    /// Pools that know more instances that are gone than they should.
+    overfull: BTreeSet<usize>,
 }
 
 impl Pools {
-    /// Begins with what is configured and what was kept.
+    /// Begins with what is configured and what was kept. Until [`Event::Lease`] says that this master has a pool,
+    /// nothing is written, started or ended of it.
     pub fn new(setup: Setup, mint: Box<dyn Mint>, now: Time) -> (Self, Batch) {
-        let _ = now;
-        (Self { pools: setup.pools, mint }, Batch::default())
+        let mut pools = Self {
+            deployment: setup.deployment.clone(),
+            limits: setup.limits,
+            mint,
+            started_at: now,
+            pools: Vec::new(),
+            names: BTreeMap::new(),
+            entries: BTreeMap::new(),
+            calls: BTreeMap::new(),
+            timers: Timers::default(),
+            jobs: Jobs::default(),
+            serves: BTreeMap::new(),
+            plans: Vec::new(),
+            last_pass: None,
+            next_pass: None,
+            out: Out::default(),
+            overfull: BTreeSet::new(),
+        };
+        pools.begin(now, setup);
+        let batch = pools.take();
+        (pools, batch)
     }
 
     /// Something happened.
     pub fn handle(&mut self, now: Time, event: Event) -> Batch {
-        let _ = (now, event, &mut self.mint);
-        Batch::default()
+        match event {
+            Event::Requested { builder } => self.requested(now, builder),
+            Event::BuildStarted { instance, build, builder, request, priority, waited } => {
+                self.build_started(now, instance, &Started { build, builder, request, priority, waited });
+            }
+            Event::BuildEnded { instance, build, results, machinery_failed } => {
+                self.build_ended(now, instance, build, results, machinery_failed);
+            }
+            Event::BuildTook { builder, duration } => self.build_took(builder, duration),
+            Event::Identified { instance, identity } => self.identified(now, instance, &identity),
+            Event::Ready { instance } => self.ready(now, instance),
+            Event::Disconnected { instance, why } => self.disconnected(now, instance, &why),
+            Event::Leaving { instance } => self.leaving(now, instance),
+            Event::LoginRefused { pool, instance, why } => {
+                if let Some(at) = self.names.get(&pool) {
+                    self.refused(now, *at, instance, &why);
+                }
+            }
+            Event::Launched { token, result } => self.launched(now, &token, result),
+            Event::Listed { pool, asked_at, result } => {
+                if let Some(at) = self.names.get(&pool) {
+                    self.listed(now, *at, asked_at, result);
+                }
+            }
+            Event::Terminated { instance, result } => self.terminated(now, instance, result),
+            Event::Stopped { instance, result } => self.stopped(now, instance, result),
+            Event::Resumed { instance, result } => self.resumed(now, instance, result),
+            Event::Console { instance, result } => self.console(now, instance, result),
+            Event::Offers { pool, capabilities } => {
+                if let Some(at) = self.names.get(&pool) {
+                    self.offers(now, *at, capabilities);
+                }
+            }
+            Event::Warned { instance, warning } => self.warned(now, instance, warning),
+            Event::Lease { pool, fence } => {
+                if let Some(at) = self.names.get(&pool) {
+                    self.leased(now, *at, fence);
+                }
+            }
+            Event::Operator(operator) => self.operate(now, operator),
+        }
+        self.take()
     }
 
     /// A worker that has proved its secret wants in.
@@ -83,87 +198,79 @@ impl Pools {
     /// # Errors
     /// When it may not. That is on record then.
     pub fn log_in(&mut self, now: Time, login: &Login<'_>) -> (Result<Admission, LoginRefusal>, Batch) {
-        let _ = now;
-        (Err(LoginRefusal::NoSuchPool(login.pool.to_owned())), Batch::default())
+        let result = self.admit(now, login);
+        (result, self.take())
     }
 
     /// The configuration is another one.
     pub fn reconfigure(&mut self, now: Time, pools: Vec<Arc<PoolSpec>>, limits: PoolLimits) -> Batch {
-        let _ = (now, limits);
-        self.pools = pools;
-        Batch::default()
+        self.configure(now, pools, limits);
+        self.take()
     }
 
     /// When the next timer or pass is due.
     pub fn next_deadline(&self) -> Option<Time> {
-        None
+        self.timers.first().into_iter().chain(self.next_pass).min()
     }
 
     /// Timers that are due. Passes are not among them.
     pub fn handle_timeout(&mut self, now: Time) -> Batch {
-        let _ = now;
-        Batch::default()
+        self.fire(now);
+        self.take()
     }
 
     /// Whether it is time for [`Self::pass`].
     pub fn pass_due(&self, now: Time) -> bool {
-        let _ = now;
-        false
+        self.next_pass.is_some_and(|at| at <= now)
     }
 
     /// Compares what is wanted with what is there, and acts.
     pub fn pass(&mut self, now: Time, demand: &Demand) -> Batch {
-        let _ = (now, demand);
-        Batch::default()
+        self.run_pass(now, demand);
+        self.take()
     }
 
     /// Something changed that the pools are not told otherwise: a pass within a second.
     pub fn kick(&mut self, now: Time) {
-        let _ = now;
+        self.kick_at(now);
     }
 
     /// What a pass would do now, and why.
     pub fn plan(&self, now: Time, demand: &Demand) -> Vec<PoolPlan> {
-        let _ = (now, demand);
-        Vec::new()
+        self.plans(now, demand)
     }
 
-    /// All there is to see.
+    /// All there is to see, by the name of the pool.
     pub fn status(&self, now: Time) -> Vec<PoolStatus> {
-        let _ = now;
-        Vec::new()
+        let shown = |at: &&usize| !self.pools[**at].removed || !self.pools[**at].members.is_empty();
+        self.names.values().filter(shown).map(|at| self.pool_status(now, *at)).collect()
     }
 
     /// What a waiting request can expect, by the last pass.
     pub fn why_request(&self, request: BuildRequestId) -> Option<Expectation> {
-        let _ = request;
-        None
+        self.plans.iter().find_map(|plan| plan.expectation(request))
     }
 
     /// A row, also one that is gone but not for long.
     pub fn instance(&self, id: InstanceId) -> Option<&Instance> {
-        let _ = id;
-        None
+        self.entries.get(&id).map(|entry| &entry.row)
     }
 
     /// What is to be kept of a pool.
     pub fn state(&self, pool: &str) -> Option<PoolState> {
-        let _ = pool;
-        None
+        self.names.get(pool).map(|at| self.pools[*at].state.clone())
     }
 
     /// The number of the lease of a pool, if this master has it.
     pub fn fence(&self, pool: &str) -> Option<u64> {
-        let _ = pool;
-        None
+        self.names.get(pool).and_then(|at| self.pools[*at].lease.fence)
     }
 
-    /// Looks for what must never be.
+    /// Looks for what must never be. Looks at everything: for tests.
     ///
     /// # Errors
     /// What it found, in a sentence.
     pub fn check(&self, now: Time) -> Result<(), String> {
-        let _ = now;
-        Ok(())
+        self.find_fault(now).map_or(Ok(()), Err)
     }
 }
