@@ -39,6 +39,7 @@ use pools::{Instance, Operator, PoolStatus, plan::PoolPlan};
 use storage::StorageError;
 use tokio::sync::{Mutex, mpsc, oneshot, watch};
 
+use self::providers::Suppliers;
 pub use self::{
     ledger::Ledger,
     owner::{Owner, Parts, StartError, start},
@@ -46,7 +47,6 @@ pub use self::{
     providers::{NoProviders, ProviderLimits, ProviderUnusable, Providers},
     workshop::Workshop,
 };
-use self::providers::Suppliers;
 use crate::{
     NoticeSender, Notices,
     core::{Answer, Event, Force, Reason, Refusal, ReplyId, Status, Unknown},

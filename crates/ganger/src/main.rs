@@ -5,6 +5,7 @@ mod commands;
 mod control;
 mod exit;
 mod output;
+mod providers;
 mod quickstart;
 
 use std::{io::Write, process::ExitCode};

@@ -144,10 +144,7 @@ impl Core {
         })));
         if let Some(instance) = instance {
             let (builder, request) = (builder_id, request_id);
-            self.tell(
-                now,
-                PoolEvent::BuildStarted { instance, build, builder, request, priority, waited },
-            );
+            self.tell(now, PoolEvent::BuildStarted { instance, build, builder, request, priority, waited });
         }
     }
 
@@ -179,7 +176,8 @@ impl Core {
         state_string: String,
     ) {
         let Some(running) = self.builds.remove(&build) else { return };
-        let Running { number, builder, dir, worker, session, instance, requests, started_at, stopping } = running;
+        let Running { number, builder, dir, worker, session, instance, requests, started_at, stopping } =
+            running;
         // A build that somebody stopped is not done again because its worker went away meanwhile.
         let results = match (results, stopping) {
             (Results::Retry, Some(Results::Cancelled)) => Results::Cancelled,

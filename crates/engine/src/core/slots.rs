@@ -11,11 +11,7 @@ use pools::{Event as PoolEvent, Identity, Login, Slot, State};
 use secrecy::SecretString;
 use storage::Write;
 
-use super::{
-    Action, Core, Deadline, SessionId,
-    builders::GroupId,
-    workers::Worker,
-};
+use super::{Action, Core, Deadline, SessionId, builders::GroupId, workers::Worker};
 
 /// A pool of the configuration, as the dispatcher sees it.
 #[derive(Debug)]
@@ -151,7 +147,8 @@ impl Core {
 
     /// An instance takes a slot, or comes back to its own. It gets builds when the pools say that it is ready.
     fn fill(&mut self, now: Time, id: WorkerId, instance: InstanceId) {
-        let came_before = self.pools.instance(instance).and_then(|row| row.connected_at).is_some_and(|at| at < now);
+        let came_before =
+            self.pools.instance(instance).and_then(|row| row.connected_at).is_some_and(|at| at < now);
         let Some(worker) = self.workers.get_mut(&id) else { return };
         let Some(place) = &mut worker.place else { return };
         let before = place.instance.replace(instance);

@@ -103,8 +103,7 @@ impl Core {
             [] => reason,
             pools => {
                 let waits = format!("it waits for a machine of {}", either(pools));
-                let text =
-                    if group.workers.is_empty() { waits } else { format!("{}; {waits}", reason.text) };
+                let text = if group.workers.is_empty() { waits } else { format!("{}; {waits}", reason.text) };
                 Reason::new(ReasonCode::Pool, text)
             }
         }

@@ -24,16 +24,15 @@ pub(super) async fn take_up(
     let restored = store.restore_pools(names.clone(), now).await?;
     let RestoredPools { instances, states, durations, slots } = restored;
     let instances: Vec<Instance> = instances.into_iter().filter_map(instance).collect();
-    let states = states.into_iter().filter_map(|(pool, state)| {
-        match serde_json::from_value::<PoolState>(state) {
+    let states =
+        states.into_iter().filter_map(|(pool, state)| match serde_json::from_value::<PoolState>(state) {
             Ok(state) => Some((pool, state)),
             Err(error) => {
                 let error = &error as &dyn std::error::Error;
                 warn!(pool, error, "what the pool has learned cannot be read; it learns anew");
                 None
             }
-        }
-    });
+        });
     let live = instances.iter().filter(|row| row.state != pools::State::Gone);
     let with_machines: BTreeSet<String> = live.map(|row| row.slot.pool.clone()).collect();
     for pool in with_machines.iter().filter(|pool| !names.contains(pool)) {
@@ -48,7 +47,10 @@ pub(super) async fn take_up(
         if !held.contains_key(&pool) {
             let lease = store.lease(&pool, now, leases::TTL).await?;
             if let Lease::Other { master, .. } = &lease {
-                warn!(pool, master, "another master has the pool; it is left alone until that one gives it up");
+                warn!(
+                    pool,
+                    master, "another master has the pool; it is left alone until that one gives it up"
+                );
             }
             held.insert(pool, lease.fence());
         }

@@ -14,7 +14,10 @@ pub(super) fn split(batch: Batch) -> (Batch, BTreeMap<String, Batch>) {
     let mut pools: BTreeMap<String, Batch> = BTreeMap::new();
     // Most batches have nothing of a pool.
     if !(batch.writes.iter().any(|write| pool_of(write).is_some())
-        || batch.actions.iter().any(|action| matches!(action, Action::Provider(_) | Action::Credential { .. }))
+        || batch
+            .actions
+            .iter()
+            .any(|action| matches!(action, Action::Provider(_) | Action::Credential { .. }))
         || batch.notices.iter().any(|notice| matches!(notice, Notice::Decision(_))))
     {
         return (batch, pools);

@@ -99,7 +99,11 @@ async fn keep(
                 }
                 // While the database does not answer nobody else gets the lease, and nothing that needs one is written.
                 Err(error) if Instant::now() >= good_until => {
-                    warn!(pool, error = &error as &dyn std::error::Error, "the lease of the pool has run out");
+                    warn!(
+                        pool,
+                        error = &error as &dyn std::error::Error,
+                        "the lease of the pool has run out"
+                    );
                     fence = None;
                 }
                 Err(_) => {}
@@ -116,7 +120,11 @@ async fn keep(
                     }
                 }
                 Err(error) => {
-                    warn!(pool, error = &error as &dyn std::error::Error, "the lease of the pool cannot be taken");
+                    warn!(
+                        pool,
+                        error = &error as &dyn std::error::Error,
+                        "the lease of the pool cannot be taken"
+                    );
                 }
             },
         }

@@ -82,7 +82,8 @@ async fn look_up(store: &Store, names: &Unknown) -> Result<Known, StorageError> 
             if names.workers.contains(&row.name) {
                 let (name, known_as) = worker(row);
                 known.workers.insert(name, known_as);
-            } else if row.name.rsplit_once('-').is_some_and(|(pool, _)| pools.iter().any(|name| name == pool)) {
+            } else if row.name.rsplit_once('-').is_some_and(|(pool, _)| pools.iter().any(|name| name == pool))
+            {
                 let (name, known_as) = worker(row);
                 known.slots.insert(name, known_as);
             }

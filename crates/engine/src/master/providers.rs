@@ -4,12 +4,7 @@
 //! lane of their own: a provider that is slow to start machines is not slow to end them.
 
 use std::{
-    collections::BTreeMap,
-    error::Error,
-    fmt,
-    future::Future,
-    panic::AssertUnwindSafe,
-    sync::Arc,
+    collections::BTreeMap, error::Error, fmt, future::Future, panic::AssertUnwindSafe, sync::Arc,
     time::Duration,
 };
 
@@ -206,7 +201,11 @@ impl Hands {
                         if let Ok(launched) = &result
                             && launched.machines.len() > wanted
                         {
-                            warn!(wanted, got = launched.machines.len(), "a provider started more than was asked for");
+                            warn!(
+                                wanted,
+                                got = launched.machines.len(),
+                                "a provider started more than was asked for"
+                            );
                         }
                         Some(Event::Launched { token, result })
                     },
@@ -369,7 +368,12 @@ async fn ask_for_offers(
                 limits.offers
             }
             Err(error) if is_known => {
-                debug!(pool, code = error.code, "the provider does not say what it offers now: {}", error.text);
+                debug!(
+                    pool,
+                    code = error.code,
+                    "the provider does not say what it offers now: {}",
+                    error.text
+                );
                 limits.offers_again
             }
             Err(error) => {

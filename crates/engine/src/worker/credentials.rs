@@ -71,15 +71,10 @@ impl Credentials {
             (worker.name.clone(), account)
         });
         let pools = config.pools.iter().map(|pool| {
-            let account =
-                PoolAccount { password: pool.password.clone(), keepalive: pool.keepalive_interval };
+            let account = PoolAccount { password: pool.password.clone(), keepalive: pool.keepalive_interval };
             (pool.spec.name.clone(), account)
         });
-        Self {
-            workers: workers.collect(),
-            pools: pools.collect(),
-            changes: config.master.changes.clone(),
-        }
+        Self { workers: workers.collect(), pools: pools.collect(), changes: config.master.changes.clone() }
     }
 
     /// These workers with one password and how often each is asked whether it is there, and one client.

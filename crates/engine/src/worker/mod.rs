@@ -13,9 +13,9 @@ mod login;
 mod orders;
 mod refusals;
 mod sessions;
-mod verifiers;
 #[cfg(test)]
 mod tests;
+mod verifiers;
 
 use std::time::Duration;
 
@@ -26,7 +26,7 @@ pub use self::{
     credentials::Credentials,
     link::{CommandError, CommandEvent, LinkLost, RunningCommand, WorkerLink},
     listen::ListenError,
-    sessions::Sessions,
+    sessions::{Doors, Sessions},
 };
 use crate::Event;
 

@@ -29,6 +29,23 @@ pub struct Sessions {
     shared: Arc<Shared>,
 }
 
+/// Addresses that are bound, and not yet listened on.
+#[derive(Debug)]
+pub struct Doors {
+    listeners: Vec<listen::Listener>,
+    shared: Arc<Shared>,
+    tasks: TaskTracker,
+}
+
+impl Doors {
+    /// Lets connections in, until the end of all connections.
+    pub fn open(self) {
+        for listener in self.listeners {
+            self.tasks.spawn(listener.accept(Arc::clone(&self.shared), self.tasks.clone()));
+        }
+    }
+}
+
 /// What all connections have in common.
 #[derive(Debug)]
 pub(super) struct Shared {
@@ -75,16 +92,33 @@ impl Sessions {
         tasks: &TaskTracker,
         stop: CancellationToken,
     ) -> Result<(Self, Vec<String>), ListenError> {
+        let (sessions, doors, addresses) =
+            Self::bind(endpoints, credentials, reports, limits, tasks, stop).await?;
+        doors.open();
+        Ok((sessions, addresses))
+    }
+
+    /// As [`listen`](Self::listen), but nobody is heard before the doors are open: until then they wait outside.
+    ///
+    /// # Errors
+    ///
+    /// One of the endpoints cannot be listened on; then none is.
+    pub async fn bind(
+        endpoints: &[Endpoint],
+        credentials: watch::Receiver<Arc<Credentials>>,
+        reports: mpsc::Sender<Report>,
+        limits: Limits,
+        tasks: &TaskTracker,
+        stop: CancellationToken,
+    ) -> Result<(Self, Doors, Vec<String>), ListenError> {
         let sessions = Self::new(credentials, reports, limits, stop);
         let mut listeners = Vec::new();
         for endpoint in endpoints {
             listeners.push(listen::Listener::bind(endpoint).await?);
         }
         let addresses = listeners.iter().map(|listener| listener.address().to_owned()).collect();
-        for listener in listeners {
-            tasks.spawn(listener.accept(Arc::clone(&sessions.shared), tasks.clone()));
-        }
-        Ok((sessions, addresses))
+        let doors = Doors { listeners, shared: Arc::clone(&sessions.shared), tasks: tasks.clone() };
+        Ok((sessions, doors, addresses))
     }
 
     pub(super) fn new(

@@ -12,7 +12,7 @@ use clap::Args;
 use config::{Config, Database, Diagnostics, Severity};
 use engine::{
     Clock, NoticeSender, SystemClock,
-    master::{self, Limits, NoProviders, Parts, Workshop},
+    master::{self, Limits, Parts, StartError, Workshop},
     worker::{self, Credentials, Sessions},
 };
 use storage::Store;
@@ -29,6 +29,7 @@ use crate::{
     control::{Ending, House, Server},
     exit::{Exit, Failure},
     output,
+    providers::Suppliers,
 };
 
 /// What connections may have to tell before they wait for the master.
@@ -122,7 +123,7 @@ impl Start {
         let (sender, reports) = mpsc::channel(REPORTS);
         let (connections, stop) = (Workers::new(), CancellationToken::new());
         let limits = worker::Limits::default();
-        let (sessions, listen) = Sessions::listen(
+        let (sessions, doors, listen) = Sessions::bind(
             &config.master.listen,
             known,
             sender,
@@ -150,17 +151,21 @@ impl Start {
             reports,
             connections: Arc::new(sessions),
             runner: Arc::new(runner),
-            providers: Arc::new(NoProviders),
+            providers: Arc::new(Suppliers {
+                deployment: store.deployment().to_owned(),
+                listen: listen.clone(),
+            }),
             notices,
             tasks: connections.tasks.clone(),
             stop: stop.clone(),
             limits: Limits::default(),
         };
-        let (master, owner) = master::start(&store, parts)
-            .await
-            .context("cannot take up what the database holds")
-            .map_err(|error| Failure::new(Exit::TryAgain, error))?;
+        let (master, owner) = master::start(&store, parts).await.map_err(cannot_start)?;
         let mut owner = tokio::spawn(owner.run());
+        // Machines of pools come back as soon as they can: what they have to prove is known once this is answered.
+        if master.pools().await.is_ok() {
+            doors.open();
+        }
 
         let (ending, mut wishes) = watch::channel(Ending::Not);
         let web_address = web.as_ref().map(|server| format!("http://{}/", server.address()));
@@ -251,6 +256,18 @@ impl Workers {
         if timeout(CLOSE_WITHIN, self.tasks.wait()).await.is_err() {
             warn!(tasks = self.tasks.len(), "connections are still open, and are cut off");
         }
+    }
+}
+
+/// The master cannot begin.
+fn cannot_start(error: StartError) -> Failure {
+    match error {
+        StartError::Provider(error) => Failure::new(Exit::Usage, error)
+            .advise("mend its [[pool]] and start again, or take it out: `ganger reload` puts it in later"),
+        error => Failure::new(
+            Exit::TryAgain,
+            anyhow::Error::new(error).context("cannot take up what the database holds"),
+        ),
     }
 }
 

@@ -24,8 +24,8 @@ use model::{
     BuildId, BuildRequestId, BuilderId, BuildsetId, Change, ChangeId, InstanceId, Json, Results, SchedulerId,
     Time, WorkerId,
 };
-use secrecy::{ExposeSecret as _, SecretString};
 use pools::Order;
+use secrecy::{ExposeSecret as _, SecretString};
 use storage::{Restored, Write};
 
 use super::{Action, Answer, Batch, Core, Event, Force, Hiring, Known, NewIds, ReplyId, SessionId};

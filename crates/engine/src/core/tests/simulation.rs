@@ -8,8 +8,8 @@ use std::{
 use model::{BuildId, BuildRequestId, Change, Json, Results, Time};
 
 use super::{
-    super::BuildOrder, Action, Batch, Coins, Core, Counters, Event, Force, Hiring, Known, ReplyId, START, SessionId, config,
-    farm, tables::Tables,
+    super::BuildOrder, Action, Batch, Coins, Core, Counters, Event, Force, Hiring, Known, ReplyId, START,
+    SessionId, config, farm, tables::Tables,
 };
 
 const WORKERS: [&str; 4] = ["w0", "w1", "w2", "w3"];

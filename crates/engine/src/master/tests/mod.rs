@@ -228,7 +228,8 @@ impl Running {
     async fn connect(&self, session: u64, worker: &str) {
         let id = SessionId(session);
         self.event(Event::LoggedIn { session: id, worker: worker.to_owned() }).await;
-        self.event(Event::Attached { session: id, info: Json::Object(serde_json::Map::new()), boot: None }).await;
+        self.event(Event::Attached { session: id, info: Json::Object(serde_json::Map::new()), boot: None })
+            .await;
         self.event(Event::Ready { session: id }).await;
     }
 

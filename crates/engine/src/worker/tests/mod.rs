@@ -3,6 +3,7 @@
 mod changes;
 mod commands;
 mod logins;
+mod pools;
 mod presence;
 
 use std::{collections::HashMap, sync::Arc, time::Duration};
@@ -56,6 +57,15 @@ fn options(name: &str, password: &str) -> FakeOptions {
 impl House {
     fn new() -> Self {
         Self::with_limits(Limits::default())
+    }
+
+    /// The same with a pool whose guests know a password, and one that takes no guests.
+    fn with_pools() -> Self {
+        let house = Self::new();
+        let known = Credentials::for_tests(PASSWORD, &HashMap::new(), None);
+        let known = known.with_pool("linux", Some("guest-password")).with_pool("closed", None);
+        house.credentials.send_replace(Arc::new(known));
+        house
     }
 
     fn with_limits(limits: Limits) -> Self {

@@ -1,0 +1,100 @@
+//! Which provider makes the machines of a pool.
+
+use std::{error::Error, net::SocketAddr, sync::Arc};
+
+use config::{LocalTemplate, Pool, PoolProvider};
+use engine::master::Providers;
+use pools::Provider;
+use provider_local::{Cgroup, Local, Settings, Trouble};
+
+/// Makes providers for the pools of this installation.
+#[derive(Debug)]
+pub(crate) struct Suppliers {
+    /// Names this installation.
+    pub(crate) deployment: String,
+    /// The addresses that are bound for workers, in the order of the configuration.
+    pub(crate) listen: Vec<String>,
+}
+
+/// No worker of a pool can find the master.
+#[derive(Debug, thiserror::Error)]
+#[error("its workers have no address to connect to: let `listen` of [master] have a plain TCP address, or say with `master` where they find one")]
+struct NoAddress;
+
+impl Providers for Suppliers {
+    fn provider(&self, pool: &Pool) -> Result<Arc<dyn Provider>, Box<dyn Error + Send + Sync>> {
+        match &pool.provider {
+            PoolProvider::Local(template) => {
+                let master = match &pool.master {
+                    Some(master) => master.clone(),
+                    None => self.here().ok_or(NoAddress)?,
+                };
+                Ok(Arc::new(Local::open(self.settings(pool, template, &master))?))
+            }
+        }
+    }
+}
+
+impl Suppliers {
+    /// Where a process on this machine finds the master.
+    fn here(&self) -> Option<String> {
+        let address = self.listen.iter().find_map(|address| address.strip_prefix("tcp:"))?;
+        let Ok(mut bound) = address.parse::<SocketAddr>() else { return Some(address.to_owned()) };
+        // All addresses of this machine are bound: any is good, and the shortest way is best.
+        match bound {
+            SocketAddr::V4(v4) if v4.ip().is_unspecified() => bound.set_ip([127, 0, 0, 1].into()),
+            SocketAddr::V6(v6) if v6.ip().is_unspecified() => {
+                bound.set_ip(std::net::Ipv6Addr::LOCALHOST.into());
+            }
+            _ => {}
+        }
+        Some(bound.to_string())
+    }
+
+    fn settings(&self, pool: &Pool, template: &LocalTemplate, master: &str) -> Settings {
+        let trouble = &template.trouble;
+        Settings {
+            program: template.program.clone(),
+            environment: template.environment.clone(),
+            user: template.user.clone(),
+            cgroup: template.cgroup.clone().map(|parent| Cgroup {
+                parent,
+                memory: template.memory,
+                cpus: template.cpus,
+            }),
+            price: template.price,
+            silence: template.silence,
+            trouble: Trouble {
+                seed: trouble.seed,
+                boot: trouble.boot,
+                boot_spread: trouble.boot_spread,
+                fail: trouble.fail,
+                hang: trouble.hang,
+                vanish: trouble.vanish,
+                vanish_after: trouble.vanish_after,
+            },
+            ..Settings::new(&pool.spec.name, &self.deployment, master, template.directory.clone())
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn check(listen: &[&str], here: Option<&str>) {
+        let listen = listen.iter().map(|address| (*address).to_owned()).collect();
+        let suppliers = Suppliers { deployment: String::new(), listen };
+        assert_eq!(suppliers.here().as_deref(), here);
+    }
+
+    #[test]
+    fn a_local_worker_finds_the_first_plain_address() {
+        check(&["unix:/x", "tls:0.0.0.0:1", "tcp:10.0.0.1:2", "tcp:10.0.0.1:3"], Some("10.0.0.1:2"));
+        check(&["tcp:0.0.0.0:9989"], Some("127.0.0.1:9989"));
+        check(&["tcp:[::]:9989"], Some("[::1]:9989"));
+        check(&["tcp:ci.example.org:9989"], Some("ci.example.org:9989"));
+        check(&["unix:/x"], None);
+    }
+}
