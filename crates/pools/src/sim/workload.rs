@@ -6,7 +6,7 @@ use model::Time;
 
 use super::random::Random;
 
-/// The priority of jobs that are marked urgent by [`Workload::mark_high`].
+/// From this priority on jobs are urgent where nothing else says so.
 pub const HIGH: i64 = 10;
 
 /// Everything that is to be built.
@@ -83,12 +83,12 @@ impl Workload {
         workload
     }
 
-    /// Makes a share of the jobs urgent, the same ones for the same seed.
-    pub fn mark_high(&mut self, share: f64, seed: u64) {
+    /// Gives a share of the jobs a priority, the same ones for the same seed.
+    pub fn mark_high(&mut self, share: f64, priority: i64, seed: u64) {
         let mut random = Random::stream(seed, 1);
         for job in &mut self.jobs {
             if random.chance(share) {
-                job.priority = HIGH;
+                job.priority = priority;
             }
         }
     }
