@@ -24,6 +24,8 @@ pub(super) struct Running {
     pub(super) session: SessionId,
     /// The instance of a pool that it runs on.
     pub(super) instance: Option<InstanceId>,
+    /// Whether the pools have not been told yet that it is over.
+    pub(super) is_counted: bool,
     pub(super) requests: Vec<BuildRequestId>,
     pub(super) started_at: Time,
     /// What it was told to end as, if it was.
@@ -92,6 +94,7 @@ impl Core {
                 worker: worker_id,
                 session,
                 instance,
+                is_counted: instance.is_some(),
                 requests: vec![request_id],
                 started_at: now,
                 stopping: None,
@@ -176,8 +179,8 @@ impl Core {
         state_string: String,
     ) {
         let Some(running) = self.builds.remove(&build) else { return };
-        let Running { number, builder, dir, worker, session, instance, requests, started_at, stopping } =
-            running;
+        let Running { number, builder, dir, worker, session, instance, requests, started_at, .. } = running;
+        let (stopping, is_counted) = (running.stopping, running.is_counted);
         // A build that somebody stopped is not done again because its worker went away meanwhile.
         let results = match (results, stopping) {
             (Results::Retry, Some(Results::Cancelled)) => Results::Cancelled,
@@ -211,7 +214,7 @@ impl Core {
             Results::Exception | Results::Retry => Verdict::Failed,
             _ => Verdict::Sane,
         };
-        if let Some(instance) = instance {
+        if let Some(instance) = instance.filter(|_| is_counted) {
             let machinery_failed = verdict == Verdict::Failed;
             self.tell(now, PoolEvent::BuildEnded { instance, build, results, machinery_failed });
         }

@@ -169,8 +169,10 @@ impl Core {
                 }
             }
             Order::Disconnect { instance, why } => {
+                // It counts as gone at once: what it still says is not heard.
                 if let Some(session) = self.session_of(instance) {
-                    self.act(Action::Disconnect { session, why });
+                    self.act(Action::Disconnect { session, why: why.clone() });
+                    self.dismissed.push((session, why));
                 }
             }
             Order::Shutdown { instance } => {
@@ -204,6 +206,9 @@ impl Core {
                 self.fold(now, batch);
             }
             self.pools_rest = now + if self.drain == Drain::Off { REST } else { REST_DRAINING };
+        }
+        while let Some((session, why)) = self.dismissed.pop() {
+            self.lost(now, session, &why);
         }
         while let Some(worker) = self.reopened.pop() {
             self.offer_worker(now, worker);
@@ -271,5 +276,28 @@ fn instance_row(row: Instance, fence: u64) -> InstanceRow {
         end_code: row.ended.map(|ended| word(&ended.code)),
         cost: row.cost,
         fence,
+    }
+}
+
+#[cfg(test)]
+impl Core {
+    /// What must be true of the pools at any time is.
+    #[track_caller]
+    pub(super) fn check_pools(&self, now: Time) {
+        if let Err(fault) = self.pools.check(now) {
+            panic!("{fault}");
+        }
+        for (instance, id) in &self.instances {
+            let worker = &self.workers[id];
+            let place = worker.place.as_ref().expect("a slot");
+            assert_eq!(place.instance, Some(*instance));
+            let state = self.pools.instance(*instance).map(|row| row.state);
+            let builds = worker.can_build();
+            assert!(
+                !builds || matches!(state, Some(pools::State::Idle | pools::State::Busy)),
+                "{} may be given builds, and is {state:?}",
+                worker.name
+            );
+        }
     }
 }

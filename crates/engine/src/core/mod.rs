@@ -96,6 +96,8 @@ pub struct Core {
     /// Requests whose builds were lost with their machines.
     losses: BTreeMap<BuildRequestId, Loss>,
     refusals: Refusals,
+    /// Connections of machines that are to be closed, and why.
+    dismissed: Vec<(SessionId, String)>,
     /// Machines that may have builds again, and were not offered any yet.
     reopened: Vec<WorkerId>,
     /// The pools are left alone until then.
@@ -184,6 +186,7 @@ impl Core {
             known_slots: slots,
             losses: BTreeMap::new(),
             refusals: Refusals::new(now),
+            dismissed: Vec::new(),
             reopened: Vec::new(),
             pools_rest: now,
             turn: 0,

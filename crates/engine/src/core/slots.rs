@@ -6,7 +6,7 @@ use std::{
     sync::Arc,
 };
 
-use model::{BuilderId, InstanceId, Time, WorkerId};
+use model::{BuilderId, InstanceId, Results, Time, WorkerId};
 use pools::{Event as PoolEvent, Identity, Login, Slot, State};
 use secrecy::SecretString;
 use storage::Write;
@@ -196,9 +196,21 @@ impl Core {
     }
 
     /// The connection of a slot's worker is gone.
-    pub(super) fn instance_lost(&mut self, now: Time, id: WorkerId, why: &str) {
+    pub(super) fn instance_lost(&mut self, now: Time, id: WorkerId, session: SessionId, why: &str) {
         let Some(instance) = self.instance_of(id) else { return };
         self.tell(now, PoolEvent::Disconnected { instance, why: why.to_owned() });
+        // Its builds are lost with it, however long they take to end.
+        let running =
+            self.workers.get(&id).map(|worker| worker.running.values().copied().collect::<Vec<_>>());
+        for build in running.unwrap_or_default() {
+            if let Some(running) = self.builds.get_mut(&build)
+                && running.session == session
+                && std::mem::take(&mut running.is_counted)
+            {
+                let (results, machinery_failed) = (Results::Retry, false);
+                self.tell(now, PoolEvent::BuildEnded { instance, build, results, machinery_failed });
+            }
+        }
         if self.pools.instance(instance).is_none_or(|row| row.state == State::Gone) {
             self.vacate(id, instance);
         }

@@ -285,7 +285,7 @@ impl Core {
         };
         let (pool, instance, peer) =
             (place.pool.to_string(), place.instance, std::mem::take(&mut place.contender));
-        self.instance_lost(now, id, why);
+        self.instance_lost(now, id, session, why);
         if let Some(contender) = contender {
             self.sessions.remove(&contender);
             self.pool_logged_in(now, contender, &pool, instance, &peer);

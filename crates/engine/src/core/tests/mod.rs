@@ -1,6 +1,7 @@
 //! The core, told things and asked what follows.
 
 mod builds;
+pub(crate) mod pools;
 mod reload;
 mod scale;
 mod schedulers;
@@ -19,12 +20,12 @@ use std::{
     time::Duration,
 };
 
+use ::pools::Order;
 use config::Config;
 use model::{
     BuildId, BuildRequestId, BuilderId, BuildsetId, Change, ChangeId, InstanceId, Json, Results, SchedulerId,
     Time, WorkerId,
 };
-use pools::Order;
 use secrecy::{ExposeSecret as _, SecretString};
 use storage::{Restored, Write};
 
@@ -104,18 +105,18 @@ impl Coins {
     }
 }
 
-impl pools::Mint for Coins {
+impl ::pools::Mint for Coins {
     fn next_instance(&mut self) -> InstanceId {
         InstanceId(self.next())
     }
-    fn token(&mut self) -> pools::Token {
-        pools::Token(format!("token-{}", self.next()))
+    fn token(&mut self) -> ::pools::Token {
+        ::pools::Token(format!("token-{}", self.next()))
     }
     fn secret(&mut self) -> SecretString {
         format!("secret-{}", self.next()).into()
     }
-    fn verifier(&self, secret: &SecretString) -> pools::Verifier {
-        pools::Verifier(secret.expose_secret().to_owned())
+    fn verifier(&self, secret: &SecretString) -> ::pools::Verifier {
+        ::pools::Verifier(secret.expose_secret().to_owned())
     }
 }
 
@@ -136,7 +137,15 @@ impl World {
         restored: Restored,
         changes: BTreeMap<BuildsetId, Vec<Arc<Change>>>,
     ) -> Self {
-        let (ids, config) = (Box::new(Counters::default()), config(text));
+        Self::configured(config(text), restored, changes)
+    }
+
+    pub(super) fn configured(
+        config: Arc<Config>,
+        restored: Restored,
+        changes: BTreeMap<BuildsetId, Vec<Arc<Change>>>,
+    ) -> Self {
+        let ids = Box::new(Counters::default());
         let hiring = Hiring::new(&config, Box::new(Coins::default()));
         let (core, batch) = Core::new(config, restored, changes, hiring, ids, START);
         Self { core, now: START, batch }
