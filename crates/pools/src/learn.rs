@@ -34,3 +34,6 @@ pub struct Learned {
     /// Where nothing is to be had for now.
     pub offerings: Offerings,
 }
+
+#[cfg(test)]
+mod tests;

@@ -24,6 +24,9 @@ mod view;
 mod wish;
 mod words;
 
+#[cfg(test)]
+mod tests;
+
 pub use view::{Coming, Common, Partly, Room, Running, Spend, Supply, View};
 pub use wish::{Choice, Denied, Expectation, Launch, Outlook, PoolPlan, Why};
 

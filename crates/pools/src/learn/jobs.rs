@@ -53,7 +53,7 @@ pub(crate) fn normal(z: f64) -> f64 {
     static TABLE: LazyLock<Vec<f64>> =
         LazyLock::new(|| (0..=322).map(|i| upper_tail(f64::from(i) / STEPS)).collect());
     let at = z.abs() * STEPS;
-    let tail = if at >= 320.0 {
+    let tail = if at.is_nan() || at >= 320.0 {
         0.0
     } else {
         #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "between 0 and 320")]
