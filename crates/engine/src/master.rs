@@ -17,6 +17,18 @@
 //! [`Ended::Storage`] and lets nothing more out; started again, it goes on from what the tables hold, as after a crash:
 //! builds that ran are done again.
 
+//!
+//! # Machines of pools
+//!
+//! What the core's pools order of a provider is done by tasks of their own, bounded in number and time: nobody waits for a
+//! provider. What a pool decides rests on its lease, which is renewed all the time; when it is over, the pool's rows are
+//! refused, nothing that rests on them leaves, and everything but that pool goes on.
+//!
+//! When the master stops, its pools' machines stay as they are, and so do their workers, which try to come back: the next
+//! master finds them in the tables and at the provider, and takes them over. Calls that were under way are cut off; their
+//! rows say so, and the next master finds out what became of them before it starts anything. From the moment that no more
+//! builds are started no more machines are either. To have none left, `ganger pool scale` and `ganger pool drain` first.
+
 mod builds;
 mod hiring;
 mod leased;

@@ -1,6 +1,6 @@
 //! What the pools begin with: from the tables, and with the leases that this master has got.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, btree_map::Entry};
 
 use config::Config;
 use model::Time;
@@ -44,16 +44,13 @@ pub(super) async fn take_up(
     }
     let mut held = Held::new();
     for pool in names.into_iter().chain(with_machines) {
-        if !held.contains_key(&pool) {
-            let lease = store.lease(&pool, now, leases::TTL).await?;
-            if let Lease::Other { master, .. } = &lease {
-                warn!(
-                    pool,
-                    master, "another master has the pool; it is left alone until that one gives it up"
-                );
-            }
-            held.insert(pool, lease.fence());
+        let Entry::Vacant(entry) = held.entry(pool) else { continue };
+        let lease = store.lease(entry.key(), now, leases::TTL).await?;
+        if let Lease::Other { master, .. } = &lease {
+            let pool = entry.key();
+            warn!(pool, master, "another master has the pool; it is left alone until that one gives it up");
         }
+        entry.insert(lease.fence());
     }
     let hiring = Hiring {
         setup: Setup {

@@ -2,6 +2,7 @@
 
 mod durable;
 mod life;
+mod pools;
 
 use std::{
     collections::BTreeMap,
@@ -11,8 +12,9 @@ use std::{
     time::Duration,
 };
 
+use ::pools::Verifier;
+use config::Config;
 use model::{BuildId, InstanceId, Json, Results, Time};
-use pools::Verifier;
 use storage::{Lease, StorageError, Store, Write};
 use tokio::{
     sync::{mpsc, oneshot},
@@ -21,7 +23,8 @@ use tokio::{
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use super::{
-    Connections, Ended, Ledger, Limits, Master, NoProviders, Owner, Parts, Runner, ports::Boxed, start,
+    Connections, Ended, Ledger, Limits, Master, NoProviders, Owner, Parts, Providers, Runner, ports::Boxed,
+    start,
 };
 use crate::{
     BuildControl, BuildOrder, Core, Event, NoticeSender, Outcome, SessionId,
@@ -135,6 +138,8 @@ struct Disk {
     slow: Mutex<bool>,
     waiting: Mutex<Vec<oneshot::Sender<Result<(), StorageError>>>>,
     rows: Mutex<Vec<Write>>,
+    /// A pool that another master has got.
+    fenced: Mutex<Option<String>>,
 }
 
 impl Disk {
@@ -161,6 +166,15 @@ struct OnDisk(Arc<Disk>);
 
 impl Ledger for OnDisk {
     fn enqueue(&self, writes: Vec<Write>) -> Boxed<Result<(), StorageError>> {
+        let fenced = lock(&self.0.fenced).clone();
+        let of_pool =
+            |write: &Write| matches!(write, Write::Instance(row) if Some(&row.pool) == fenced.as_ref());
+        if let Some(pool) = fenced.clone()
+            && writes.iter().any(of_pool)
+        {
+            let (write, fence, master) = ("instance".to_owned(), 1, Some("another".to_owned()));
+            return Box::pin(async move { Err(StorageError::Fenced { write, pool, fence, master }) });
+        }
         lock(&self.0.rows).extend(writes);
         let (reply, answer) = oneshot::channel();
         if *lock(&self.0.slow) {
@@ -176,7 +190,13 @@ impl Ledger for OnDisk {
     }
 
     fn lease(&self, _pool: String, _at: Time, _ttl: Duration) -> Boxed<Result<Lease, StorageError>> {
-        Box::pin(async { Ok(Lease::Ours(1)) })
+        let other = lock(&self.0.fenced).is_some();
+        Box::pin(async move {
+            Ok(match other {
+                true => Lease::Other { master: "another".to_owned(), expires_at: START },
+                false => Lease::Ours(3),
+            })
+        })
     }
 
     fn renew_lease(
@@ -205,18 +225,33 @@ struct Running {
 
 impl Running {
     fn with_disk(text: &str, disk: &Arc<Disk>, world: World) -> Self {
-        let (parts, world, reports, stop) = parts(text, world);
+        Self::with_pools(config(text), Arc::new(NoProviders), disk, world)
+    }
+
+    /// A master with the leases of all its pools.
+    fn with_pools(
+        config: Arc<Config>,
+        providers: Arc<dyn Providers>,
+        disk: &Arc<Disk>,
+        world: World,
+    ) -> Self {
+        let (parts, world, reports, stop) = parts(config, providers, world);
+        let suppliers = super::providers::make(&*parts.providers, &parts.config, &BTreeMap::new()).unwrap();
+        let held = parts.config.pools.iter().map(|pool| (pool.spec.name.clone(), Some(1))).collect();
         let (config, ids) = (Arc::clone(&parts.config), Box::new(Counters::default()));
         let hiring = Hiring::new(&config, Box::new(Coins::default()));
         let (core, batch) = Core::new(config, Default::default(), BTreeMap::new(), hiring, ids, START);
         let ledger = Arc::new(OnDisk(Arc::clone(disk)));
-        let (suppliers, held) = (BTreeMap::new(), BTreeMap::new());
         let (master, owner) = Owner::new(core, batch, ledger, suppliers, held, parts);
         Self { master, world, reports, stop, task: tokio::spawn(owner.run()) }
     }
 
     async fn with_store(text: &str, store: &Store) -> Self {
-        let (parts, world, reports, stop) = parts(text, World::default());
+        Self::with_pools_and_store(config(text), Arc::new(NoProviders), store).await
+    }
+
+    async fn with_pools_and_store(config: Arc<Config>, providers: Arc<dyn Providers>, store: &Store) -> Self {
+        let (parts, world, reports, stop) = parts(config, providers, World::default());
         let (master, owner) = start(store, parts).await.unwrap();
         Self { master, world, reports, stop, task: tokio::spawn(owner.run()) }
     }
@@ -239,17 +274,21 @@ impl Running {
     }
 }
 
-fn parts(text: &str, world: World) -> (Parts, Arc<World>, mpsc::Sender<Report>, CancellationToken) {
+fn parts(
+    config: Arc<Config>,
+    providers: Arc<dyn Providers>,
+    world: World,
+) -> (Parts, Arc<World>, mpsc::Sender<Report>, CancellationToken) {
     let world = Arc::new(world);
     let (reports, heard) = mpsc::channel(64);
     let stop = CancellationToken::new();
     let parts = Parts {
-        config: config(text),
+        config,
         clock: Arc::new(TestClock::starting_at(START)),
         reports: heard,
         connections: Arc::new(Sessions(Arc::clone(&world))),
         runner: Arc::new(Builds(Arc::clone(&world))),
-        providers: Arc::new(NoProviders),
+        providers,
         notices: NoticeSender::new(),
         tasks: TaskTracker::new(),
         stop: stop.clone(),
