@@ -20,5 +20,6 @@ pub use model::{
     Args, Builder, Codebase, Config, Database, Endpoint, ForceScheduler, LogCompression, Master, Renderable,
     Scheduler, SchedulerKind, Secrets, Step, Web, Worker,
 };
+pub use nearest::nearest;
 pub use pool::{LocalTemplate, LocalTrouble, Pool, PoolProvider};
 pub use reference::reference;

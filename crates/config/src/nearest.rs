@@ -1,7 +1,7 @@
 //! The name that was probably meant.
 
 /// The candidate that is nearest to `word` by single-letter mistakes; none where the word is another one altogether.
-pub(crate) fn nearest<'c>(word: &str, candidates: impl IntoIterator<Item = &'c str>) -> Option<&'c str> {
+pub fn nearest<'c>(word: &str, candidates: impl IntoIterator<Item = &'c str>) -> Option<&'c str> {
     let word: Vec<char> = word.chars().flat_map(char::to_lowercase).collect();
     if word.len() > 100 {
         return None;

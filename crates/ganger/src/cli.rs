@@ -72,10 +72,18 @@ pub(crate) enum Command {
     Log(commands::log::Log),
     /// Stop a running build.
     StopBuild(commands::stop_build::StopBuild),
+    /// Cancel a build request, or stop the build that answers it.
+    Cancel(commands::cancel::Cancel),
+    /// Pause a worker, and let it build again.
+    Worker(commands::worker::Worker),
+    /// Pools of machines: what they have, what they do and why, and what somebody else decides.
+    Pool(commands::pool::Pool),
     /// Read the configuration again.
     Reload(commands::reload::Reload),
     /// End the master, after the builds that run.
     Shutdown(commands::shutdown::Shutdown),
+    /// Try a pool on recorded demand: how long builds would wait, and what machines would cost.
+    Simulate(Box<commands::simulate::Simulate>),
     /// Print a completion script for a shell.
     Completions(commands::completions::Completions),
 }

@@ -30,7 +30,7 @@ pub(crate) struct Figures {
 /// Asks the master. What it cannot say now is left out.
 pub(crate) async fn look(house: &House) -> Figures {
     let status = house.master.status().await.ok();
-    let pools = Vec::new();
+    let pools = house.master.pools().await.unwrap_or_default();
     // Last, so that what made the others fail is seen.
     let health = house.master.health();
     Figures { version: house.version, started_at: house.started_at, health, status, pools }

@@ -83,7 +83,7 @@ impl Force {
             .stream(&Request::Force(force), |notification| match notification {
                 Notification::Progress(progress) if json => output::json(&progress),
                 Notification::Progress(progress) => tell(&progress),
-                Notification::LogText(_) => Ok(()),
+                Notification::LogText(_) | Notification::Decision(_) => Ok(()),
             })
             .await?;
         if json {

@@ -48,7 +48,7 @@ impl Log {
             .stream(&Request::Log(selector), |notification| match notification {
                 Notification::LogText(text) if json => output::json(&text),
                 Notification::LogText(text) => printer.print(&text),
-                Notification::Progress(_) => Ok(()),
+                Notification::Progress(_) | Notification::Decision(_) => Ok(()),
             })
             .await?;
         if json {

@@ -2,18 +2,22 @@
 
 pub(crate) mod build;
 pub(crate) mod builds;
+pub(crate) mod cancel;
 pub(crate) mod change;
 pub(crate) mod check;
 pub(crate) mod completions;
 pub(crate) mod force;
 pub(crate) mod log;
 pub(crate) mod new;
+pub(crate) mod pool;
 pub(crate) mod quickstart;
 pub(crate) mod reload;
 pub(crate) mod shutdown;
+pub(crate) mod simulate;
 pub(crate) mod start;
 pub(crate) mod status;
 pub(crate) mod stop_build;
+pub(crate) mod worker;
 
 use std::{
     io,
@@ -43,17 +47,21 @@ pub(crate) fn run(cli: Cli) -> Result<Exit, Failure> {
         Command::Check(check) => check.run(),
         Command::Completions(completions) => completions.run(),
         Command::New(new) => new.run(),
+        Command::Simulate(simulate) => simulate.run(),
         Command::Start(start) => start.run(verbose),
         Command::Quickstart(quickstart) => wait_for(quickstart.run()),
         Command::Build(build) => wait_for(build.run()),
         Command::Builds(builds) => wait_for(builds.run()),
+        Command::Cancel(cancel) => wait_for(cancel.run()),
         Command::Change(change) => wait_for(change.run()),
         Command::Force(force) => wait_for(force.run()),
         Command::Log(log) => wait_for(log.run()),
+        Command::Pool(pool) => wait_for(pool.run()),
         Command::Reload(reload) => wait_for(reload.run()),
         Command::Shutdown(shutdown) => wait_for(shutdown.run()),
         Command::Status(status) => wait_for(status.run()),
         Command::StopBuild(stop) => wait_for(stop.run()),
+        Command::Worker(worker) => wait_for(worker.run()),
     }
 }
 

@@ -2,7 +2,7 @@
 
 use clap::Args;
 
-use super::builds;
+use super::{builds, pool};
 use crate::{
     cli::Remote,
     control::{self, Nothing, Request, WorkerStatus},
@@ -50,8 +50,22 @@ impl Status {
         if master.health == "stalled" {
             output::text(format_args!("  {}", bad("the database does not answer: look at the disk")))?;
         }
-        output::text(strong("workers"))?;
-        for worker in &status.workers {
+        if !status.pools.is_empty() {
+            output::text(strong("pools"))?;
+        }
+        for one in &status.pools {
+            output::text(format_args!("  {}", pool::line(one)))?;
+            for condition in pool::conditions(one, status.now) {
+                output::text(format_args!("    {condition}"))?;
+            }
+        }
+        // Slots that are empty are no workers that anybody misses.
+        let shown = |worker: &&WorkerStatus| worker.pool.is_none() || worker.connected;
+        let mut workers = status.workers.iter().filter(shown).peekable();
+        if workers.peek().is_some() || status.pools.is_empty() {
+            output::text(strong("workers"))?;
+        }
+        for worker in workers {
             output::text(format_args!("  {}", worker_line(worker)))?;
         }
         output::text(strong("builders"))?;
@@ -64,7 +78,13 @@ impl Status {
             let state = if builder.running.is_empty() { faint("idle") } else { active("building") };
             output::text(format_args!("  {}  {state}{}", builder.name, warning(waiting)))?;
             if let Some(first) = builder.waiting.first() {
-                output::text(format_args!("    {}", faint(output::for_terminal(&first.why))))?;
+                let expected =
+                    first.expected_at.map(|at| format!(", expected {}", pool::until(at, status.now)));
+                let why = output::for_terminal(&first.why);
+                output::text(format_args!(
+                    "    {}",
+                    faint(format!("{why}{}", expected.unwrap_or_default()))
+                ))?;
             }
             for build in builder.running.iter().chain(&builder.last) {
                 output::text(format_args!("    {}", builds::line(build, status.now)))?;

@@ -2,19 +2,20 @@
 
 use std::{path::PathBuf, sync::Arc};
 
-use config::Config;
+use config::{Config, nearest};
 use engine::{
     Clock, Refusal as CoreRefusal,
     master::{Master, MasterError},
     worker::Credentials,
 };
-use model::{Json, Properties, Time};
+use model::{BuildRequestId, Json, Properties, Time};
 use serde::Serialize;
 use storage::Store;
 use tokio::{io::AsyncWrite, sync::watch};
 
 use super::{
-    BuildStop, ChangeAdded, NewChange, Nothing, Refusal, Reloaded, Request, follow, force,
+    BuildStop, ChangeAdded, NewChange, Nothing, Refusal, Reloaded, Request, RequestCancel, WorkerPause,
+    follow, force, pool,
     server::{Answers, internal},
     view,
 };
@@ -77,6 +78,21 @@ impl House {
             Request::ChangeAdd(change) => json(self.add_change(*change).await?),
             Request::Log(selector) => json(follow::run(self, selector, answers).await?),
             Request::BuildStop(stop) => json(self.stop_build(stop).await?),
+            Request::RequestCancel(cancel) => json(self.cancel_request(cancel).await?),
+            Request::WorkerPause(pause) => json(self.pause_worker(pause).await?),
+            Request::WorkerUnpause(name) => json(self.unpause_worker(&name.worker).await?),
+            Request::PoolList(_) => json(pool::list(self).await?),
+            Request::PoolShow(name) => json(pool::show(self, &name.pool).await?),
+            Request::PoolWhy(filter) => json(pool::why(self, filter).await?),
+            Request::PoolPlan(filter) => json(pool::plan(self, filter).await?),
+            Request::PoolDecisions(filter) => json(pool::decisions(self, filter, answers).await?),
+            Request::PoolDrain(name) => json(pool::drain(self, name).await?),
+            Request::PoolHold(hold) => json(pool::hold(self, hold).await?),
+            Request::PoolRelease(name) => json(pool::release(self, name).await?),
+            Request::PoolPause(pause) => json(pool::pause(self, pause).await?),
+            Request::PoolResume(name) => json(pool::resume(self, name).await?),
+            Request::PoolScale(scale) => json(pool::scale(self, scale).await?),
+            Request::PoolTrust(name) => json(pool::trust(self, name).await?),
             Request::Reload(_) => json(self.reload().await?),
             Request::Shutdown(shutdown) => {
                 self.end(if shutdown.now { Ending::Now } else { Ending::Drain });
@@ -143,6 +159,43 @@ impl House {
         Ok(ChangeAdded { changeid: id.0 })
     }
 
+    async fn cancel_request(&self, cancel: RequestCancel) -> Result<Nothing, Refusal> {
+        let id = BuildRequestId(cancel.buildrequestid);
+        match self.master.cancel_request(id, cancel.reason).await {
+            Ok(()) => Ok(Nothing {}),
+            Err(error @ MasterError::Refused(_)) => {
+                match self.store.request(id).await.map_err(view::unreadable)? {
+                    Some(row) if row.complete => {
+                        Err(Refusal::not_found(format!("build request {id} is complete already")))
+                    }
+                    Some(_) => Err(not_done(error)),
+                    None => Err(Refusal::not_found(format!("no build request has the number {id}"))),
+                }
+            }
+            Err(error) => Err(not_done(error)),
+        }
+    }
+
+    async fn pause_worker(&self, pause: WorkerPause) -> Result<Nothing, Refusal> {
+        let paused = self.master.pause_worker(&pause.worker, pause.reason).await;
+        self.of_worker(&pause.worker, paused).await
+    }
+
+    async fn unpause_worker(&self, worker: &str) -> Result<Nothing, Refusal> {
+        let unpaused = self.master.unpause_worker(worker).await;
+        self.of_worker(worker, unpaused).await
+    }
+
+    /// The answer about a worker; when there is none of that name, with the one that was probably meant.
+    async fn of_worker(&self, name: &str, done: Result<(), MasterError>) -> Result<Nothing, Refusal> {
+        let Err(error) = done else { return Ok(Nothing {}) };
+        let MasterError::Refused(CoreRefusal::NoSuchWorker(_)) = &error else { return Err(not_done(error)) };
+        let workers = self.master.status().await.map_err(not_done)?.workers;
+        let near = nearest(name, workers.iter().map(|worker| worker.name.as_str()));
+        let meant = near.map(|near| format!("; did you mean {near:?}?")).unwrap_or_default();
+        Err(Refusal::not_found(format!("{error}{meant}")))
+    }
+
     async fn stop_build(&self, stop: BuildStop) -> Result<Nothing, Refusal> {
         let build = view::find_build(self, &stop.build).await?;
         if build.complete_at.is_some() {
@@ -172,6 +225,7 @@ pub(super) fn not_done(error: MasterError) -> Refusal {
             Refusal::INVALID_PARAMS
         }
         MasterError::Refused(_) => Refusal::NOT_FOUND,
+        MasterError::Provider(_) => Refusal::CONFIGURATION,
         MasterError::Stalled | MasterError::Unconfirmed | MasterError::Ending => Refusal::TRY_AGAIN,
         _ => Refusal::INTERNAL,
     };

@@ -3,6 +3,11 @@
 use model::{Json, Properties};
 use serde::{Deserialize, Serialize};
 
+use super::pool::{
+    Decision, DecisionsFilter, Hold, InstanceName, PlanFilter, Pool, PoolName, PoolPause, PoolScale,
+    WhyFilter,
+};
+
 /// A request: method and parameters, which are those of one of the variants.
 ///
 /// Times are whole seconds since the epoch, ids are those of Buildbot's tables, and names are Buildbot's wherever it has
@@ -34,6 +39,51 @@ pub(crate) enum Request {
     /// Answer: [`Nothing`], when the build was told; it ends a little later.
     #[serde(rename = "build.stop")]
     BuildStop(BuildStop),
+    /// Cancels a build request, or stops the build that answers it. Answer: [`Nothing`].
+    #[serde(rename = "request.cancel")]
+    RequestCancel(RequestCancel),
+    /// Gives a worker no new builds. Answer: [`Nothing`].
+    #[serde(rename = "worker.pause")]
+    WorkerPause(WorkerPause),
+    /// Gives it builds again. Answer: [`Nothing`].
+    #[serde(rename = "worker.unpause")]
+    WorkerUnpause(WorkerName),
+    /// Answer: [`super::pool::PoolList`].
+    #[serde(rename = "pool.list")]
+    PoolList(Nothing),
+    /// Answer: [`super::pool::PoolDetail`].
+    #[serde(rename = "pool.show")]
+    PoolShow(PoolName),
+    /// Explains a build request or an instance. Answer: [`super::pool::Why`].
+    #[serde(rename = "pool.why")]
+    PoolWhy(WhyFilter),
+    /// What a pass would do now; nothing is done. Answer: [`super::pool::Plans`].
+    #[serde(rename = "pool.plan")]
+    PoolPlan(PlanFilter),
+    /// Answer: [`super::pool::Decisions`]; with `follow` never, but one [`Decision`] for each.
+    #[serde(rename = "pool.decisions")]
+    PoolDecisions(DecisionsFilter),
+    /// Lets an instance go when its builds are done. Answer: [`super::pool::Instance`].
+    #[serde(rename = "pool.drain")]
+    PoolDrain(InstanceName),
+    /// Keeps an instance to look at it. Answer: [`super::pool::Instance`].
+    #[serde(rename = "pool.hold")]
+    PoolHold(Hold),
+    /// Keeps an instance no more: it goes. Answer: [`super::pool::Instance`].
+    #[serde(rename = "pool.release")]
+    PoolRelease(InstanceName),
+    /// Starts no more instances of a pool. Answer: [`Pool`].
+    #[serde(rename = "pool.pause")]
+    PoolPause(PoolPause),
+    /// Starts instances again. Answer: [`Pool`].
+    #[serde(rename = "pool.resume")]
+    PoolResume(PoolName),
+    /// Has at least so many instances. Answer: [`Pool`].
+    #[serde(rename = "pool.scale")]
+    PoolScale(PoolScale),
+    /// Starts instances though the provider has not listed its machines. Answer: [`Pool`].
+    #[serde(rename = "pool.trust")]
+    PoolTrust(PoolName),
     /// Reads the configuration again. Answer: [`Reloaded`], when it is in use.
     #[serde(rename = "reload")]
     Reload(Nothing),
@@ -44,7 +94,7 @@ pub(crate) enum Request {
 
 impl Request {
     /// The methods that there are.
-    pub(crate) const METHODS: [&'static str; 10] = [
+    pub(crate) const METHODS: [&'static str; 25] = [
         "hello",
         "status",
         "builds",
@@ -53,6 +103,21 @@ impl Request {
         "change.add",
         "log",
         "build.stop",
+        "request.cancel",
+        "worker.pause",
+        "worker.unpause",
+        "pool.list",
+        "pool.show",
+        "pool.why",
+        "pool.plan",
+        "pool.decisions",
+        "pool.drain",
+        "pool.hold",
+        "pool.release",
+        "pool.pause",
+        "pool.resume",
+        "pool.scale",
+        "pool.trust",
         "reload",
         "shutdown",
     ];
@@ -92,6 +157,8 @@ pub(crate) struct Status {
     pub(crate) workers: Vec<WorkerStatus>,
     /// Every configured builder, in the order of the configuration.
     pub(crate) builders: Vec<BuilderStatus>,
+    /// Every pool, by name.
+    pub(crate) pools: Vec<Pool>,
 }
 
 /// The master itself.
@@ -124,6 +191,8 @@ pub(crate) struct WorkerStatus {
     pub(crate) workerid: i64,
     /// Its name.
     pub(crate) name: String,
+    /// The pool that it is a slot of.
+    pub(crate) pool: Option<String>,
     /// It is connected, and ready for builds.
     pub(crate) connected: bool,
     /// Why it gets no builds, when somebody paused it.
@@ -170,6 +239,10 @@ pub(crate) struct Waiting {
     pub(crate) why: String,
     /// Why it waits, for programs: `no_worker_connected`, `workers_busy`, …
     pub(crate) code: Json,
+    /// The pool that takes it, as far as that is known.
+    pub(crate) pool: Option<String>,
+    /// When its build is expected to start, as far as that is known.
+    pub(crate) expected_at: Option<i64>,
 }
 
 /// One build: Buildbot's fields of the same names.
@@ -399,6 +472,34 @@ pub(crate) struct BuildStop {
     pub(crate) reason: String,
 }
 
+/// Which request to cancel, and why.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct RequestCancel {
+    /// `buildrequests.id`.
+    pub(crate) buildrequestid: i64,
+    /// Why.
+    pub(crate) reason: String,
+}
+
+/// A worker.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct WorkerName {
+    /// Its name.
+    pub(crate) worker: String,
+}
+
+/// Which worker to pause, and why.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct WorkerPause {
+    /// Its name.
+    pub(crate) worker: String,
+    /// Why.
+    pub(crate) reason: String,
+}
+
 /// A configuration that is in use.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct Reloaded {
@@ -515,6 +616,8 @@ pub(crate) enum Notification {
     LogText(LogText),
     /// Of `force` with `wait`.
     Progress(Progress),
+    /// Of `pool.decisions` with `follow`.
+    Decision(Decision),
 }
 
 /// Why a request was not done: `code` and `message` of JSON-RPC's error object.

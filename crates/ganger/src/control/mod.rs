@@ -10,6 +10,7 @@ mod follow;
 mod force;
 mod house;
 mod message;
+pub(crate) mod pool;
 mod server;
 mod view;
 

@@ -1,18 +1,20 @@
 //! What is in the tables, as it is shown.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 
 use engine::{
     core::{BuildStatus, LinkStatus},
     master::Health,
 };
 use model::{BuildId, BuildNumber, BuilderId, Json, WorkerId};
+use pools::PoolStatus;
 use storage::{BuildFilter, BuildOrder, BuildRow, BuilderRow, StorageError};
 
 use super::{
     Build, BuildDetail, BuildSelector, BuilderStatus, Builds, BuildsFilter, Log, MasterStatus, Refusal,
     Status, Step, Waiting, WorkerStatus,
     house::{Ending, House, not_done},
+    pool,
     server::internal,
 };
 
@@ -174,6 +176,7 @@ pub(super) async fn detail(house: &House, selector: &BuildSelector) -> Result<Bu
 /// Answers `status`.
 pub(super) async fn status(house: &House) -> Result<Status, Refusal> {
     let core = house.master.status().await.map_err(not_done)?;
+    let pools = house.master.pools().await.map_err(not_done)?;
     let mut names = Names::new(house);
     let mut builders = Vec::new();
     let mut pending: HashMap<&str, Vec<_>> = HashMap::new();
@@ -197,6 +200,8 @@ pub(super) async fn status(house: &House) -> Result<Status, Refusal> {
             reason: request.reason.clone(),
             why: request.why.text.clone(),
             code: serde_json::to_value(request.why.code).unwrap_or_default(),
+            pool: request.why.pool.as_ref().map(|expected| expected.pool.clone()),
+            expected_at: request.why.pool.as_ref().and_then(|expected| Some(expected.start?.epoch_seconds())),
         });
         builders.push(BuilderStatus {
             builderid: builder.id.0,
@@ -211,8 +216,11 @@ pub(super) async fn status(house: &House) -> Result<Status, Refusal> {
 
     let mut infos: HashMap<WorkerId, Json> =
         house.store.workers().await.map_err(unreadable)?.into_iter().map(|row| (row.id, row.info)).collect();
+    let config = house.config.borrow().clone();
+    let ordinary: BTreeSet<&str> = config.workers.iter().map(|worker| worker.name.as_str()).collect();
     let workers = core.workers.into_iter().map(|worker| WorkerStatus {
         workerid: worker.id.0,
+        pool: slot_of(&worker.name, &pools).filter(|_| !ordinary.contains(&*worker.name)),
         connected: worker.link == LinkStatus::Connected,
         paused: worker.paused,
         graceful: worker.graceful,
@@ -221,7 +229,6 @@ pub(super) async fn status(house: &House) -> Result<Status, Refusal> {
         name: worker.name,
     });
 
-    let config = house.config.borrow().clone();
     let master = MasterStatus {
         title: config.master.title.clone(),
         version: house.version().to_owned(),
@@ -238,7 +245,21 @@ pub(super) async fn status(house: &House) -> Result<Status, Refusal> {
         }
         .to_owned(),
     };
-    Ok(Status { now: now(house), master, workers: workers.collect(), builders })
+    let workers = workers.collect();
+    Ok(Status {
+        now: now(house),
+        master,
+        workers,
+        builders,
+        pools: pools.iter().map(pool::of_status).collect(),
+    })
+}
+
+/// The pool that a worker of this name is a slot of.
+fn slot_of(worker: &str, pools: &[PoolStatus]) -> Option<String> {
+    let (pool, number) = worker.rsplit_once('-')?;
+    number.parse::<u32>().ok()?;
+    pools.iter().find(|one| one.name == pool).map(|one| one.name.clone())
 }
 
 /// A build that runs: its state is that of its step, which the tables are not asked for.

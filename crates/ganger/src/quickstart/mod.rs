@@ -136,7 +136,7 @@ async fn show(wishes: Wishes, running: &mut Running) -> Result<Exit, Failure> {
     let end: LogEnd = client
         .stream(&Request::Log(selector), |notification| match notification {
             Notification::LogText(text) => printer.print(&text),
-            Notification::Progress(_) => Ok(()),
+            Notification::Progress(_) | Notification::Decision(_) => Ok(()),
         })
         .await?;
     say_where(&directory, &end.build, wishes.once)?;
