@@ -239,7 +239,7 @@ impl Pools {
         pool.unsaved = true;
         let learned = &mut pool.state.learned;
         if learn {
-            learned.boots.connected(&image, &offering, took);
+            learned.boots.connected(now, &image, &offering, took);
             pool.totals.boot.add(took);
         }
         learned.breaker.connected(id);

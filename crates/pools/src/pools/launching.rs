@@ -566,6 +566,11 @@ impl Pools {
         u32::try_from(members).unwrap_or(u32::MAX)
     }
 
+    /// Whether the provider still looks for a machine.
+    pub(super) fn is_open(&self, entry: &Entry) -> bool {
+        self.calls.get(&entry.row.token).is_some_and(|call| matches!(call.status, CallStatus::Open(_)))
+    }
+
     /// Calls off so many machines that nobody needs any more: whole calls, the latest first.
     pub(super) fn call_off(&mut self, now: Time, at: usize, mut count: u32) {
         let mut open: Vec<(Time, Token, u32)> = self

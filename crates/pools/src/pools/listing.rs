@@ -55,10 +55,10 @@ impl Pools {
 
     /// A listing is due.
     pub(super) fn fire_listing(&mut self, now: Time, at: usize) {
-        let pool = &mut self.pools[at];
-        if !pool.owned() {
+        if self.listing_due(at).is_none_or(|due| due > now) {
             return;
         }
+        let pool = &mut self.pools[at];
         (pool.listing.asked, pool.listing.due) = (Some(now), None);
         let pool = pool.name().to_owned();
         self.count_call(at, "list");
@@ -104,6 +104,7 @@ impl Pools {
                 self.list_on(now, at);
             }
         }
+        self.timers.set(Timer::Listing(at), self.listing_due(at));
         self.kick(now);
     }
 

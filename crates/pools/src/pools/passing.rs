@@ -112,7 +112,7 @@ impl Pools {
         let live = self.pools.iter().any(|pool| !pool.members.is_empty());
         let minimum = |at: &usize| {
             let pool = &self.pools[*at];
-            !pool.spec.schedule.is_empty() || pool.wanted > 0 || pool.unsaved
+            !pool.spec.schedule.is_empty() || pool.wanted > 0
         };
         let next = if live || pending {
             Some(now + PERIOD)
@@ -196,6 +196,8 @@ impl Pools {
         for entry in pool.coming.iter().filter_map(|id| self.entries.get(id)) {
             let since = match entry.state() {
                 State::Planned => None,
+                // The provider has it, and looks for a machine.
+                State::Requested if self.is_open(entry) => None,
                 // Nobody knows whether there is a machine at all.
                 State::Requested if now.since(entry.boot_from) > CALL => continue,
                 _ => Some(entry.boot_from),

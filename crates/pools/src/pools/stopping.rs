@@ -43,6 +43,7 @@ impl Pools {
                 }
                 self.change(now, id, |entry| {
                     entry.row.cost = Some(books::cost_so_far(&entry.row, billing, now));
+                    entry.row.launched_at = None;
                     entry.row.state = State::Stopped;
                     entry.row.since = now;
                     entry.connected = false;

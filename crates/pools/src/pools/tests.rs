@@ -1,1 +1,10 @@
-//! tests
+//! The manager in a small world: a cloud, a dispatcher and workers, all told what to do.
+
+mod chaos;
+mod crashes;
+mod lives;
+mod money;
+mod people;
+mod providers;
+mod speed;
+mod world;

@@ -1,0 +1,213 @@
+//! Providers that fail, in all the ways that there are.
+
+use std::time::Duration;
+
+use model::pool::PoolLimits;
+
+use super::world::{Mood, World, offering, spec};
+use crate::{
+    Event, Market, ReasonCode, State,
+    provider::{ErrorKind, Quota},
+};
+
+fn with_two_offerings(max: u32) -> World {
+    let mut world = World::with(vec![spec(max)], PoolLimits::default());
+    world.offers.offerings.push(offering("b/large", Market::OnDemand, 12));
+    let capabilities = world.offers.clone();
+    world.tell(Event::Offers { pool: "linux".to_owned(), capabilities });
+    world
+}
+
+#[test]
+fn without_capacity_the_next_offering_is_tried_at_once() {
+    let mut world = with_two_offerings(5);
+    world.moods.push_back(Mood::Fails(ErrorKind::Capacity));
+    world.ask(2, 0);
+    world.until(10, "machines", |world| world.launched == 2);
+    let offerings: Vec<&str> = world.calls.iter().map(|call| &*call.offering).collect();
+    assert_eq!(offerings, ["a/large", "b/large"]);
+    assert_ne!(world.calls[0].token, world.calls[1].token);
+    assert_eq!(world.pools.status(world.now)[0].closed[0].name, "a/large");
+    world.until(600, "built", |world| world.done == 2);
+    assert!(world.rows.values().all(|row| row.offering == "b/large"));
+}
+
+#[test]
+fn what_is_missing_of_a_partial_fill_is_bought_elsewhere() {
+    let mut world = with_two_offerings(5);
+    world.moods.push_back(Mood::Only(1, ErrorKind::Capacity));
+    world.ask(4, 0);
+    world.until(10, "machines", |world| world.launched == 4);
+    assert_eq!(world.calls[1].members.len(), 3);
+    world.until(600, "built", |world| world.done == 4);
+}
+
+#[test]
+fn when_nothing_is_to_be_had_that_is_said() {
+    let mut world = World::new(vec![spec(5)]);
+    world.moods.push_back(Mood::Fails(ErrorKind::Capacity));
+    world.ask(2, 0);
+    world.run(20);
+    assert_eq!((world.launched, world.live()), (0, 0));
+    assert_eq!(world.ended(ReasonCode::NoCapacity), 2);
+    let request = world.queue[0].0;
+    assert_eq!(world.pools.why_request(request).unwrap().code, ReasonCode::NoCapacity);
+    world.until(300, "again after three minutes", |world| world.launched == 2);
+    assert_eq!(world.carried["launch"], 2);
+}
+
+#[test]
+fn a_quota_closes_the_family_and_is_told_once() {
+    let mut world = with_two_offerings(5);
+    world.moods.push_back(Mood::Fails(ErrorKind::Quota(Some("L-1216C47A".to_owned()))));
+    world.ask(2, 0);
+    world.run(60);
+    assert_eq!(world.launched, 0, "both are of one family");
+    assert_eq!(
+        world.decisions.iter().filter(|decision| decision.text.starts_with("quota L-1216C47A")).count(),
+        1
+    );
+    world.until(700, "again after ten minutes", |world| world.launched == 2);
+}
+
+#[test]
+fn the_quota_that_the_provider_tells_is_kept() {
+    let mut world = World::new(vec![spec(5)]);
+    let quota = Some(Quota { name: "machines".to_owned(), headroom: 2 });
+    let capabilities = crate::Capabilities { quota, ..world.offers.clone() };
+    world.tell(Event::Offers { pool: "linux".to_owned(), capabilities });
+    world.ask(4, 0);
+    world.run(60);
+    assert_eq!(world.launched, 2);
+}
+
+#[test]
+fn throttled_calls_are_made_again_with_the_same_token() {
+    let mut world = World::new(vec![spec(5)]);
+    let throttled = || Mood::Fails(ErrorKind::Throttled(Some(Duration::from_secs(3))));
+    world.moods.extend([throttled(), throttled()]);
+    world.ask(2, 0);
+    world.until(10, "planned again", |world| world.in_state(State::Planned).len() == 2);
+    world.until(60, "machines", |world| world.launched == 2);
+    assert!(world.calls.iter().all(|call| call.token == world.calls[0].token));
+    assert_eq!(world.rows.len(), 2);
+}
+
+#[test]
+fn a_throttled_call_is_called_off_when_demand_is_gone() {
+    let mut world = World::new(vec![spec(5)]);
+    world.moods.push_back(Mood::Fails(ErrorKind::Throttled(Some(Duration::from_secs(60)))));
+    world.ask(2, 0);
+    world.until(10, "planned again", |world| world.in_state(State::Planned).len() == 2);
+    world.queue.clear();
+    world.until(10, "called off", |world| world.live() == 0);
+    assert_eq!(world.ended(ReasonCode::Cancelled), 2);
+    world.run(300);
+    assert_eq!(world.launched, 0);
+}
+
+#[test]
+fn calls_that_fail_after_taking_effect_double_nothing() {
+    let mut world = World::new(vec![spec(5)]);
+    let failed = || Mood::FailsAfterwards(ErrorKind::Transport);
+    world.moods.extend([failed(), failed(), failed()]);
+    world.ask(3, 0);
+    world.until(600, "built", |world| world.done == 3);
+    assert_eq!(world.launched, 3);
+    world.until(600, "gone", |world| world.live() == 0 && world.running_machines() == 0);
+}
+
+#[test]
+fn an_open_request_is_withdrawn_after_three_minutes() {
+    let mut world = with_two_offerings(5);
+    world.moods.push_back(Mood::Open);
+    world.ask(1, 0);
+    world.run(170);
+    assert_eq!((world.launched, world.in_state(State::Requested).len()), (0, 1));
+    world.until(20, "bought elsewhere", |world| world.launched == 1);
+    assert_eq!(world.carried["cancel"], 1);
+    assert_eq!(world.calls[1].offering, "b/large");
+}
+
+#[test]
+fn what_is_configured_wrongly_is_tried_every_five_minutes() {
+    let mut world = World::new(vec![spec(5)]);
+    world.moods.extend((0..3).map(|_| Mood::Fails(ErrorKind::Config)));
+    world.ask(2, 0);
+    world.run(290);
+    assert_eq!(world.carried["launch"], 1);
+    assert_eq!(world.pools.status(world.now)[0].breaker.as_ref().unwrap().code, ReasonCode::ConfigError);
+    world.run(310);
+    assert_eq!(world.carried["launch"], 2);
+    world.until(900, "machines once it works", |world| world.launched >= 2);
+}
+
+#[test]
+fn one_machine_that_cannot_be_ended_holds_up_nobody() {
+    let mut world = World::new(vec![spec(3)]);
+    world.ask(3, 0);
+    world.until(200, "building", |world| world.in_state(State::Busy).len() == 3);
+    let id = world.in_state(State::Busy)[0];
+    let name = world.rows[&id].provider_id.clone().unwrap();
+    world.unkillable.insert(name.clone());
+    world.until(600, "the others gone", |world| world.live() == 1);
+    assert_eq!(world.pools.instance(id).unwrap().state, State::Terminating);
+    world.run(3600);
+    assert_eq!(world.said(ReasonCode::NotEnded).len(), 1);
+    assert!(world.carried["terminate"] > 10);
+    world.unkillable.clear();
+    world.until(400, "gone at last", |world| world.live() == 0);
+}
+
+#[test]
+fn calls_keep_to_what_the_provider_allows() {
+    let mut world = World::new(vec![spec(1000)]);
+    let mut capabilities = world.offers.clone();
+    (capabilities.batch, capabilities.api.calls, capabilities.api.calls_per_second) = (2, 5, 1.0);
+    world.tell(Event::Offers { pool: "linux".to_owned(), capabilities });
+    world.ask(100, 0);
+    world.run(30);
+    assert!(world.carried["launch"] <= 5 + 30, "{}", world.carried["launch"]);
+    world.until(60, "all started", |world| world.launched == 100);
+}
+
+#[test]
+fn a_worker_that_is_faster_than_the_answer_is_let_in() {
+    let mut world = World::new(vec![spec(1)]);
+    (world.answer_time, world.boot_time) = (Duration::from_secs(20), Duration::from_secs(5));
+    world.ask(1, 0);
+    world.until(120, "building", |world| world.in_state(State::Busy).len() == 1);
+    assert_eq!(world.rows.values().next().unwrap().provider_id, None);
+    world.until(400, "gone", |world| world.done == 1 && world.live() == 0 && world.running_machines() == 0);
+}
+
+#[test]
+fn a_broken_image_starts_few_machines() {
+    let mut world = World::new(vec![spec(100)]);
+    world.boots = false;
+    world.ask(50, 0);
+    world.run(2 * 3600);
+    let more = world.launched.saturating_sub(100);
+    assert!(more <= 50, "{more} machines in two hours that never came up, after the pool was full");
+    assert_eq!(world.pools.status(world.now)[0].breaker.as_ref().unwrap().code, ReasonCode::Breaker);
+    world.boots = true;
+    world.until(3600, "built after all", |world| world.done == 50);
+}
+
+#[test]
+fn a_new_image_is_tried_by_a_few_and_given_up_when_it_is_bad() {
+    let mut world = World::new(vec![spec(20)]);
+    world.ask(10, 0);
+    world.until(900, "gone", |world| world.done == 10 && world.live() == 0);
+    world.reconfigure(|spec| (spec.image, spec.template) = ("image-2".to_owned(), "template-2".to_owned()));
+    world.boots = false;
+    for _ in 0..20 {
+        world.ask(2, 0);
+        world.run(300);
+        world.boots = true;
+        world.run(10);
+        world.boots = false;
+    }
+    let tried = world.calls.iter().filter(|call| call.image == "image-2").count();
+    assert!((1..=8).contains(&tried), "{tried}");
+}
