@@ -22,7 +22,7 @@ impl Pools {
         let name = pool.name();
         let mut counts: BTreeMap<State, u32> = BTreeMap::new();
         let (mut slots, mut ids) = (BTreeSet::new(), BTreeSet::new());
-        let (mut rate, mut running) = (0, 0);
+        let (mut rate, mut running, mut live) = (0, 0, 0);
         for (id, entry) in
             self.entries.iter().filter(|(_, entry)| entry.pool == at && entry.state() != State::Gone)
         {
@@ -41,6 +41,7 @@ impl Pools {
             {
                 return Some(format!("machine {provider_id} belongs to two instances of {name}, or to none"));
             }
+            live += u32::from(entry.is_live());
             if entry.costs() {
                 rate += entry.row.price.0;
             }
@@ -72,6 +73,9 @@ impl Pools {
         }
         if pool.running.len() != running || pool.running_of.len() != running {
             return Some(format!("{name} runs {running} builds, and counts {}", pool.running.len()));
+        }
+        if pool.live() != live {
+            return Some(format!("{name} has {live} live instances, and counts {}", pool.live()));
         }
         let most = pool.max_with_overflow().max(pool.allowance);
         if pool.live() > most {

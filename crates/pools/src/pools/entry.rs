@@ -135,6 +135,12 @@ impl Entry {
 
     /// Whether it costs something.
     pub(super) fn costs(&self) -> bool {
-        self.row.state.is_live() && !self.is_guest()
+        self.is_live() && !self.is_guest()
+    }
+
+    /// Whether it counts towards maxima. A machine that was stopped does not begin to because it is ended.
+    pub(super) fn is_live(&self) -> bool {
+        let was_stopped = self.row.provider_id.is_some() && self.row.launched_at.is_none();
+        self.row.state.is_live() && !(self.row.state == State::Terminating && was_stopped)
     }
 }

@@ -52,6 +52,7 @@ pub(super) struct Pool {
     /// All that are not gone.
     pub(super) members: BTreeSet<InstanceId>,
     counts: [u32; State::Gone as usize + 1],
+    live: u32,
     rate: Money,
     /// Numbers of slots.
     pub(super) slots: Slots,
@@ -163,6 +164,7 @@ impl Pool {
             refusals: Bucket::new(10, 0.1, now),
             members: BTreeSet::new(),
             counts: [0; State::Gone as usize + 1],
+            live: 0,
             rate: Money::default(),
             slots: Slots::default(),
             by_provider_id: BTreeMap::new(),
@@ -244,7 +246,7 @@ impl Pool {
 
     /// How many count towards the maximum.
     pub(super) fn live(&self) -> u32 {
-        self.counts.iter().sum::<u32>() - self.count(State::Gone) - self.count(State::Stopped)
+        self.live
     }
 
     /// The sum of the hourly prices of what is live.
@@ -262,6 +264,7 @@ impl Pool {
     pub(super) fn count_in(&mut self, entry: &Entry) {
         let (id, state) = (entry.id(), entry.state());
         self.counts[state as usize] += 1;
+        self.live += u32::from(entry.is_live());
         if entry.costs() {
             self.rate.0 = self.rate.0.saturating_add(entry.row.price.0);
         }
@@ -286,6 +289,7 @@ impl Pool {
     pub(super) fn count_out(&mut self, entry: &Entry) {
         let (id, state) = (entry.id(), entry.state());
         self.counts[state as usize] -= 1;
+        self.live -= u32::from(entry.is_live());
         if entry.costs() {
             self.rate.0 = self.rate.0.saturating_sub(entry.row.price.0);
         }

@@ -326,7 +326,9 @@ impl World {
     }
 
     fn take(&mut self, batch: Batch) {
-        self.pools.check(self.now).unwrap();
+        if let Err(fault) = self.pools.check(self.now) {
+            panic!("{fault}: {}\n{:?}", self.story(), batch.decisions);
+        }
         for row in batch.rows {
             self.rows.insert(row.id, row);
         }
@@ -368,7 +370,8 @@ impl World {
 
     /// What was decided, for whoever has to find out what went wrong.
     fn story(&self) -> String {
-        let lines = self.decisions.iter().map(|decision| {
+        let skipped = self.decisions.len().saturating_sub(80);
+        let lines = self.decisions.iter().skip(skipped).map(|decision| {
             let at = decision.at.since(Time::from_epoch_seconds(START)).as_secs_f64();
             format!("\n{at:9.1} {:?} {:?} {}", decision.subject, decision.code, decision.text)
         });
