@@ -2,6 +2,8 @@
 
 mod cli;
 mod control;
+mod hands;
 mod lifecycle;
 mod program;
 mod quickstart;
+mod web;
