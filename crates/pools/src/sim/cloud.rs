@@ -255,6 +255,23 @@ impl CloudMachine {
     }
 }
 
+/// A call to launch.
+#[derive(Clone, Debug)]
+pub struct Ask {
+    /// When.
+    pub at: Time,
+    /// The pool, by index.
+    pub pool: usize,
+    /// What was to be bought.
+    pub offering: Arc<str>,
+    /// The image.
+    pub image: Arc<str>,
+    /// How many machines were wanted.
+    pub wanted: usize,
+    /// How many there are.
+    pub granted: usize,
+}
+
 #[derive(Clone, Copy, Debug)]
 struct Bucket {
     level: f64,
@@ -322,6 +339,8 @@ pub struct Cloud {
     pub machines: Vec<CloudMachine>,
     /// Calls of every kind.
     pub calls: u64,
+    /// Calls to launch, all of them.
+    pub asks: Vec<Ask>,
     /// Calls to launch that were turned away because there were too many.
     pub throttles: u64,
     /// For each pool, how many machines are live.
@@ -344,6 +363,7 @@ impl Cloud {
             faults: Faults::default(),
             machines: Vec::new(),
             calls: 0,
+            asks: Vec::new(),
             throttles: 0,
             tokens: HashMap::new(),
             random: Random::stream(seed, 3),
@@ -361,6 +381,24 @@ impl Cloud {
         request: &LaunchRequest,
     ) -> (Result<Launched, ProviderError>, Vec<usize>) {
         self.calls += 1;
+        let (answer, new) = self.try_launch(now, pool, request);
+        self.asks.push(Ask {
+            at: now,
+            pool,
+            offering: request.offering.as_str().into(),
+            image: request.image.as_str().into(),
+            wanted: request.members.len(),
+            granted: new.len(),
+        });
+        (answer, new)
+    }
+
+    fn try_launch(
+        &mut self,
+        now: Time,
+        pool: usize,
+        request: &LaunchRequest,
+    ) -> (Result<Launched, ProviderError>, Vec<usize>) {
         if let Some(known) = self.tokens.get(&request.token) {
             let machines = known.iter().map(|index| self.describe(*index)).collect();
             return (Ok(Launched { machines, open: false, short: None }), Vec::new());
