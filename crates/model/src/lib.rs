@@ -15,8 +15,8 @@ mod timetable;
 
 pub use change::{Change, Patch, SourceStamp};
 pub use ids::{
-    BuildId, BuildNumber, BuildRequestId, BuilderId, BuildsetId, ChangeId, InstanceId, LogId, MasterId, SchedulerId,
-    SourceStampId, StepId, WorkerId,
+    BuildId, BuildNumber, BuildRequestId, BuilderId, BuildsetId, ChangeId, InstanceId, LogId, MasterId,
+    SchedulerId, SourceStampId, StepId, WorkerId,
 };
 pub use properties::{Properties, Property};
 pub use results::{Flags, Results};

@@ -156,7 +156,8 @@ impl Money {
 
     /// What a time costs at this price for an hour.
     pub fn for_time(self, time: Duration) -> Self {
-        let micros = i128::from(self.0) * i128::try_from(time.as_micros()).unwrap_or(i128::MAX) / 3_600_000_000;
+        let micros =
+            i128::from(self.0) * i128::try_from(time.as_micros()).unwrap_or(i128::MAX) / 3_600_000_000;
         Self(i64::try_from(micros).unwrap_or(i64::MAX))
     }
 }

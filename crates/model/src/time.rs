@@ -34,10 +34,35 @@ impl Time {
         self.0.div_euclid(1_000_000)
     }
 
+    /// The midnight before it, UTC.
+    pub const fn start_of_day(self) -> Self {
+        Self(self.0.saturating_sub(self.0.rem_euclid(DAY)))
+    }
+
+    /// The first midnight of its month, UTC.
+    pub const fn start_of_month(self) -> Self {
+        let days = self.0.div_euclid(DAY);
+        Self(days.saturating_sub(day_of_month(days)).saturating_mul(DAY))
+    }
+
     /// Time passed since `earlier`; zero when `earlier` is later.
     pub fn since(self, earlier: Self) -> Duration {
         Duration::from_micros(u64::try_from(self.0.saturating_sub(earlier.0)).unwrap_or(0))
     }
+}
+
+/// Microseconds of a day.
+const DAY: i64 = 86_400_000_000;
+
+/// How many days of its month have passed before a day that is given in days since the epoch. Counts in years that begin
+/// in March, so that the leap day is the last, and in eras of 400 years, after which the calendar repeats.
+const fn day_of_month(days_since_epoch: i64) -> i64 {
+    const ERA: i64 = 146_097;
+    let day = (days_since_epoch + 719_468).rem_euclid(ERA);
+    let year = (day - day / 1_460 + day / 36_524 - day / 146_096) / 365;
+    let day_of_year = day - (365 * year + year / 4 - year / 100);
+    let month = (5 * day_of_year + 2) / 153;
+    day_of_year - (153 * month + 2) / 5
 }
 
 impl Add<Duration> for Time {

@@ -87,6 +87,19 @@ pub enum StorageError {
         /// What it contradicts.
         reason: String,
     },
+    /// Another master, or a later start of this one, has the pool that the write is about; nothing of its batch was
+    /// written. Whoever gets this must leave the pool alone.
+    #[error("write {write}: pool {pool:?} belongs to {} (lease {fence} of this master is over)", by(master.as_deref()))]
+    Fenced {
+        /// The write in words.
+        write: String,
+        /// The pool.
+        pool: String,
+        /// The lease that the write was made under.
+        fence: u64,
+        /// Who has the pool now, if anybody has.
+        master: Option<String>,
+    },
     /// The database cannot be written (disk full, read-only, broken). All later writes fail as well: what is in memory
     /// is now ahead of what is on disk, so the master has to be started again.
     #[error("write the database")]
@@ -107,6 +120,10 @@ pub enum StorageError {
     Closed,
 }
 
+fn by(master: Option<&str>) -> String {
+    master.map_or_else(|| "nobody".to_owned(), |name| format!("the master {name}"))
+}
+
 /// How one write ended inside a transaction.
 #[derive(Debug)]
 pub(crate) enum ApplyError {
@@ -114,6 +131,8 @@ pub(crate) enum ApplyError {
     Sql(rusqlite::Error),
     /// The write contradicts the tables.
     Refused(String),
+    /// The pool is no longer this master's.
+    Fenced { pool: String, fence: u64, master: Option<String> },
 }
 
 impl From<rusqlite::Error> for ApplyError {
@@ -123,10 +142,12 @@ impl From<rusqlite::Error> for ApplyError {
 }
 
 impl ApplyError {
-    pub(crate) fn reason(&self) -> String {
+    /// What the caller hears, when only this write is wrong.
+    pub(crate) fn rejection(self, write: String) -> StorageError {
         match self {
-            Self::Refused(reason) => reason.clone(),
-            Self::Sql(error) => error.to_string(),
+            Self::Refused(reason) => StorageError::Rejected { write, reason },
+            Self::Sql(error) => StorageError::Rejected { write, reason: error.to_string() },
+            Self::Fenced { pool, fence, master } => StorageError::Fenced { write, pool, fence, master },
         }
     }
 }

@@ -2,7 +2,10 @@
 
 use std::sync::atomic::{AtomicI64, Ordering};
 
-use model::{BuildId, BuildRequestId, BuilderId, BuildsetId, ChangeId, LogId, SchedulerId, StepId, WorkerId};
+use model::{
+    BuildId, BuildRequestId, BuilderId, BuildsetId, ChangeId, InstanceId, LogId, SchedulerId, StepId,
+    WorkerId,
+};
 
 macro_rules! counters {
     ($($(#[$doc:meta])* $field:ident, $next:ident: $id:ident, $table:literal . $column:literal;)*) => {
@@ -43,6 +46,8 @@ counters! {
     buildset, next_buildset: BuildsetId, "buildsets"."id";
     /// An id for a change.
     change, next_change: ChangeId, "changes"."changeid";
+    /// An id for an instance of a pool.
+    instance, next_instance: InstanceId, "ganger_instances"."id";
     /// An id for a log.
     log, next_log: LogId, "logs"."id";
     /// An id for a build request.

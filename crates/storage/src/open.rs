@@ -59,6 +59,7 @@ pub(crate) struct Opened {
     /// Held as long as the connection.
     pub(crate) lock: File,
     pub(crate) master: MasterId,
+    pub(crate) deployment: String,
     pub(crate) ids: Ids,
 }
 
@@ -93,8 +94,9 @@ pub(crate) fn open(path: &Path, options: &Options) -> Result<Opened, OpenError> 
         path: lock_path(path),
         cause,
     })?;
+    let deployment = deployment(&connection).map_err(failed)?;
     let ids = highest_ids(&connection).map_err(failed)?;
-    Ok(Opened { connection, lock, master, ids })
+    Ok(Opened { connection, lock, master, deployment, ids })
 }
 
 /// Opens another connection, for queries.
@@ -213,6 +215,17 @@ fn register(connection: &Connection, options: &Options) -> Result<MasterId, rusq
             connection.query_row(sql::identity::ADD_MASTER, values, id)
         }
     }
+}
+
+/// What names this installation to providers; made up at random the first time.
+fn deployment(connection: &Connection) -> Result<String, rusqlite::Error> {
+    let find = || connection.query_row(sql::pools::DEPLOYMENT, [], |row| row.get(0)).optional();
+    if let Some(known) = find()? {
+        return Ok(known);
+    }
+    let new: String = connection.query_row("SELECT lower(hex(randomblob(16)))", [], |row| row.get(0))?;
+    connection.execute(sql::pools::SET_DEPLOYMENT, [&new])?;
+    Ok(find()?.unwrap_or(new))
 }
 
 fn highest_ids(connection: &Connection) -> Result<Ids, rusqlite::Error> {

@@ -6,15 +6,18 @@ use std::{
     pin::Pin,
     sync::{Arc, Mutex, PoisonError},
     task::{Context, Poll, ready},
+    time::Duration,
 };
 
 use model::{MasterId, Time};
 use tokio::sync::{Semaphore, oneshot};
 
 use crate::{
+    apply::{Tables, pools},
     error::{ApplyError, OpenError, StorageError},
     ids::Ids,
     open::{self, Opened, Options},
+    pools::Lease,
     readers::Readers,
     restore::{self, Identities, Interrupted, Restored},
     write::Write,
@@ -35,6 +38,7 @@ struct Inner {
     readers: Arc<Readers>,
     ids: Arc<Ids>,
     master: MasterId,
+    deployment: String,
     done: Mutex<Option<oneshot::Receiver<()>>>,
 }
 
@@ -65,7 +69,7 @@ impl Store {
 
     /// Starts the threads of an open database.
     pub(crate) fn start(opened: Opened, database: &Path, options: &Options) -> Result<Self, OpenError> {
-        let Opened { connection, lock, master, ids } = opened;
+        let Opened { connection, lock, master, deployment, ids } = opened;
         let queue = Arc::new(Queue::default());
         let (finished, done) = oneshot::channel();
         let times = (options.linger, options.patience);
@@ -80,6 +84,7 @@ impl Store {
             readers: Arc::new(Readers::new(database.to_owned(), options.readers)),
             ids: Arc::new(ids),
             master,
+            deployment,
             done: Mutex::new(Some(done)),
         })))
     }
@@ -92,6 +97,12 @@ impl Store {
     /// The row of this master.
     pub fn master(&self) -> MasterId {
         self.0.master
+    }
+
+    /// What names this installation to providers of machines, for ever: 32 hexadecimal digits, made up at random when the
+    /// database was opened for the first time. A copy of the database has the same name.
+    pub fn deployment(&self) -> &str {
+        &self.0.deployment
     }
 
     /// Why nothing can be written any more, if that is so: the database failed, or the store was closed.
@@ -154,7 +165,9 @@ impl Store {
     /// runs one of the schedulers.
     pub async fn restore(&self, identities: Identities, at: Time) -> Result<Restored, StorageError> {
         let ids = Arc::clone(&self.0.ids);
-        self.call(move |connection, master| restore::restore(connection, master, &ids, &identities, at)).await
+        let restore =
+            move |connection: &_, master| restore::restore(connection, master, &ids, &identities, at);
+        self.call("what a master finds at its start", restore).await
     }
 
     /// Cleans up after other masters that have been silent for ten minutes, as [`restore`](Self::restore) does. Buildbot
@@ -164,7 +177,8 @@ impl Store {
     ///
     /// When the database cannot be written.
     pub async fn expire_masters(&self, at: Time) -> Result<Vec<Interrupted>, StorageError> {
-        self.call(move |connection, master| restore::expire_masters(connection, master, at)).await
+        let expire = move |connection: &_, master| restore::expire_masters(connection, master, at);
+        self.call("the end of silent masters", expire).await
     }
 
     /// Writes what is queued, and closes the database. Later uses of any clone fail.
@@ -176,6 +190,49 @@ impl Store {
             // It only ever ends by being dropped.
             done.await.ok();
         }
+    }
+
+    /// Takes a pool for this master: when nobody has it, when the lease of who had it has ended, and when it is this
+    /// master's own from an earlier start. From then on, writes about the pool under any earlier lease are refused.
+    ///
+    /// # Errors
+    ///
+    /// When the database cannot be written.
+    pub async fn lease(&self, pool: &str, at: Time, ttl: Duration) -> Result<Lease, StorageError> {
+        let pool = pool.to_owned();
+        let take = move |connection: &_, master| pools::lease(&Tables { connection, master }, &pool, at, ttl);
+        self.call("lease of a pool", take).await
+    }
+
+    /// Makes a lease last until `ttl` from now. `false` when the pool is no longer this master's under that number: then it
+    /// must be left alone.
+    ///
+    /// # Errors
+    ///
+    /// When the database cannot be written.
+    pub async fn renew_lease(
+        &self,
+        pool: &str,
+        fence: u64,
+        at: Time,
+        ttl: Duration,
+    ) -> Result<bool, StorageError> {
+        let pool = pool.to_owned();
+        let renew =
+            move |connection: &_, master| pools::renew(&Tables { connection, master }, &pool, fence, at, ttl);
+        self.call("renewal of the lease of a pool", renew).await
+    }
+
+    /// Gives a pool back, for another master to take at once. Nothing happens when it is no longer this master's.
+    ///
+    /// # Errors
+    ///
+    /// When the database cannot be written.
+    pub async fn release_lease(&self, pool: &str, fence: u64) -> Result<(), StorageError> {
+        let pool = pool.to_owned();
+        let release =
+            move |connection: &_, master| pools::release(&Tables { connection, master }, &pool, fence);
+        self.call("return of a pool", release).await
     }
 
     pub(crate) fn readers(&self) -> &Arc<Readers> {
@@ -194,17 +251,22 @@ impl Store {
         Committed(committed)
     }
 
+    /// Does something in a transaction of its own; again, when that could not be committed.
     async fn call<T: Send + 'static>(
         &self,
-        call: impl FnOnce(&rusqlite::Connection, MasterId) -> Result<T, ApplyError> + Send + 'static,
+        what: &'static str,
+        mut call: impl FnMut(&rusqlite::Connection, MasterId) -> Result<T, ApplyError> + Send + 'static,
     ) -> Result<T, StorageError> {
-        let (answer, result) = oneshot::channel();
+        let answer = Arc::new(Mutex::new(None));
+        let place = Arc::clone(&answer);
         let call: Call = Box::new(move |connection, master| {
-            answer.send(call(connection, master)?).ok();
+            let result = call(connection, master)?;
+            place.lock().unwrap_or_else(PoisonError::into_inner).replace(result);
             Ok(())
         });
-        self.queue(Work::Call(call), 0, None).await?;
-        result.await.map_err(|_| StorageError::Closed)
+        self.queue(Work::Call(what, call), 0, None).await?;
+        let result = answer.lock().unwrap_or_else(PoisonError::into_inner).take();
+        result.ok_or(StorageError::Closed)
     }
 }
 

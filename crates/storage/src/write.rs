@@ -8,7 +8,16 @@ use model::{
     Results, SchedulerId, SourceStamp, StepId, Time, WorkerId,
 };
 
-use crate::log::{Compression, LogKind};
+use crate::{
+    log::{Compression, LogKind},
+    pools::{DecisionRow, InstanceRow},
+};
+
+/// About what the state of a pool takes; it is looked at without walking through it.
+const POOL_STATE_WEIGHT: usize = 8 << 10;
+
+/// About what the JSON of an instance takes.
+const INSTANCE_WEIGHT: usize = 1 << 10;
 
 /// One thing that happened, to be written. Rows belong to the master that the store was opened for.
 ///
@@ -355,6 +364,21 @@ pub enum Write {
         /// Its value.
         value: Json,
     },
+
+    /// A row of the pools' ledger as it is now; replaces an earlier one. Rejected ([`crate::StorageError::Fenced`]) when
+    /// its `fence` is not, or no longer, that of its pool.
+    Instance(Box<InstanceRow>),
+    /// What a pool keeps between restarts; replaces what it kept before. Rejected like [`Write::Instance`].
+    PoolState {
+        /// The pool.
+        pool: String,
+        /// What.
+        data: Json,
+        /// The lease of the pool under which it is written.
+        fence: u64,
+    },
+    /// Something that a pool decided. The last 100,000 are kept.
+    Decision(DecisionRow),
 }
 
 /// The build that asked for a buildset.
@@ -389,6 +413,13 @@ impl Write {
                 let patches = sourcestamps.iter().filter_map(|stamp| stamp.patch.as_ref());
                 patches.map(|patch| patch.body.len()).sum::<usize>() + 256 * properties.len()
             }
+            Self::Instance(row) => {
+                let texts = row.data.as_object().into_iter().flat_map(|data| data.values());
+                let texts = texts.filter_map(Json::as_str).map(str::len).sum::<usize>();
+                size_of::<InstanceRow>() + INSTANCE_WEIGHT + texts
+            }
+            Self::PoolState { .. } => POOL_STATE_WEIGHT,
+            Self::Decision(row) => row.text.len() + row.pool.len(),
             _ => 0,
         };
         size_of::<Self>() + more
@@ -442,6 +473,9 @@ impl fmt::Display for Write {
             }
             Self::LogFinished { log, .. } => write!(f, "end of log {log}"),
             Self::ObjectState { object, key, .. } => write!(f, "state {key:?} of {object:?}"),
+            Self::Instance(row) => write!(f, "instance {} of pool {:?}", row.id, row.pool),
+            Self::PoolState { pool, .. } => write!(f, "state of pool {pool:?}"),
+            Self::Decision(row) => write!(f, "decision of pool {:?}", row.pool),
         }
     }
 }

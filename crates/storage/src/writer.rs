@@ -5,6 +5,7 @@
 
 use std::{
     collections::VecDeque,
+    convert::identity,
     fs::File,
     sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError},
     thread,
@@ -29,14 +30,14 @@ const ENOUGH_BYTES: usize = 1 << 20;
 const RETRY_AFTER: Duration = Duration::from_millis(200);
 
 pub(crate) type Reply = oneshot::Sender<Result<(), StorageError>>;
-pub(crate) type Call = Box<dyn FnOnce(&Connection, MasterId) -> Result<(), ApplyError> + Send>;
+pub(crate) type Call = Box<dyn FnMut(&Connection, MasterId) -> Result<(), ApplyError> + Send>;
 
 /// What is to be done.
 pub(crate) enum Work {
     /// Writes, all or none.
     Writes(Vec<Write>),
-    /// Something larger, in a transaction of its own. Not tried again.
-    Call(Call),
+    /// Something larger, in a transaction of its own, and what it is.
+    Call(&'static str, Call),
 }
 
 /// Something to be done, and who wants to know.
@@ -122,7 +123,7 @@ impl Queue {
         let mut group = Vec::with_capacity(state.jobs.len().min(1024));
         let mut weight = 0;
         while let Some(job) = state.jobs.front() {
-            let alone = matches!(job.work, Work::Call(_));
+            let alone = matches!(job.work, Work::Call(..));
             if !group.is_empty() && (alone || weight + job.weight > MAX_GROUP_BYTES) {
                 break;
             }
@@ -166,8 +167,8 @@ impl Job {
                 Err(unheard) => unheard,
             },
         };
-        if let Err(StorageError::Rejected { write, reason }) = result {
-            tracing::error!(%write, %reason, "the database refused a write that nobody waits for");
+        if let Err(error @ (StorageError::Rejected { .. } | StorageError::Fenced { .. })) = result {
+            tracing::error!(%error, "the database refused a write that nobody waits for");
         }
     }
 }
@@ -219,19 +220,35 @@ impl Writer {
 
     /// Writes a group and answers it. An error is the end of all writing.
     fn write(&mut self, mut group: Vec<Job>) -> Result<(), StorageError> {
-        if let [Job { work: Work::Call(_), .. }] = &group[..] {
+        if let [Job { work: Work::Call(..), .. }] = &group[..] {
             return group.pop().map_or(Ok(()), |job| self.call(job));
         }
+        match self.patiently(|writer| writer.transaction(&group)) {
+            Ok(results) => {
+                for (job, result) in group.into_iter().zip(results) {
+                    job.answer(result);
+                }
+                Ok(())
+            }
+            Err(error) => {
+                let error = StorageError::WriteFailed(Cause::new(error));
+                for job in group {
+                    job.answer(Err(error.clone()));
+                }
+                Err(error)
+            }
+        }
+    }
+
+    /// Does something until it succeeds or is hopeless.
+    fn patiently<T>(
+        &mut self,
+        mut attempt: impl FnMut(&mut Self) -> Result<T, rusqlite::Error>,
+    ) -> Result<T, rusqlite::Error> {
         let started = Instant::now();
         let mut told = false;
         loop {
-            match self.transaction(&group) {
-                Ok(results) => {
-                    for (job, result) in group.into_iter().zip(results) {
-                        job.answer(result);
-                    }
-                    return Ok(());
-                }
+            match attempt(self) {
                 Err(error)
                     if may_pass(&error)
                         && started.elapsed() < self.patience
@@ -243,13 +260,7 @@ impl Writer {
                     }
                     thread::sleep(RETRY_AFTER);
                 }
-                Err(error) => {
-                    let error = StorageError::WriteFailed(Cause::new(error));
-                    for job in group {
-                        job.answer(Err(error.clone()));
-                    }
-                    return Err(error);
-                }
+                result => return result,
             }
         }
     }
@@ -290,7 +301,7 @@ impl Writer {
                 Err(_) if !savepoints => return Ok(None),
                 Err((write, error)) => {
                     transaction.execute_batch("ROLLBACK TO job; RELEASE job")?;
-                    Err(StorageError::Rejected { write: write.to_string(), reason: error.reason() })
+                    Err(error.rejection(write.to_string()))
                 }
             });
         }
@@ -299,22 +310,17 @@ impl Writer {
     }
 
     fn call(&mut self, job: Job) -> Result<(), StorageError> {
-        let Job { work: Work::Call(call), reply, room, .. } = job else { return Ok(()) };
-        let master = self.master;
-        let result = self
-            .connection
-            .transaction_with_behavior(rusqlite::TransactionBehavior::Immediate)
-            .map_err(ApplyError::from)
-            .and_then(|transaction| {
-                call(&transaction, master)?;
-                Ok(transaction.commit()?)
-            });
-        let result = result.map_err(|error| match error {
-            ApplyError::Refused(reason) => {
-                StorageError::Rejected { write: "what a master finds at its start".to_owned(), reason }
+        let Job { work: Work::Call(what, mut call), reply, room, .. } = job else { return Ok(()) };
+        let result = self.patiently(|writer| {
+            let transaction =
+                writer.connection.transaction_with_behavior(rusqlite::TransactionBehavior::Immediate)?;
+            match call(&transaction, writer.master) {
+                Ok(()) => transaction.commit().map(Ok),
+                Err(ApplyError::Sql(error)) => Err(error),
+                Err(refused) => Ok(Err(refused.rejection(what.to_owned()))),
             }
-            ApplyError::Sql(error) => StorageError::WriteFailed(Cause::new(error)),
         });
+        let result = result.map_err(|error| StorageError::WriteFailed(Cause::new(error))).and_then(identity);
         let fatal = match &result {
             Err(error @ StorageError::WriteFailed(_)) => Err(error.clone()),
             _ => Ok(()),

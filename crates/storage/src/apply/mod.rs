@@ -4,6 +4,7 @@ mod builds;
 mod changes;
 mod identity;
 mod logs;
+pub(crate) mod pools;
 mod requests;
 mod state;
 
@@ -111,6 +112,10 @@ pub(crate) fn apply(connection: &Connection, master: MasterId, write: &Write) ->
         Write::ObjectState { object, class, key, value } => {
             state::object_state(&tables, object, class, key, value)
         }
+
+        Write::Instance(row) => pools::instance(&tables, row),
+        Write::PoolState { pool, data, fence } => pools::state(&tables, pool, data, *fence),
+        Write::Decision(row) => pools::decision(&tables, row),
     }
 }
 

@@ -4,11 +4,12 @@ mod builds;
 mod changes;
 mod identity;
 mod logs;
+mod pools;
 mod queries;
 mod requests;
 
 use model::{Json, Properties, Results, Time};
-use rusqlite::{Connection, OptionalExtension, Params, Row};
+use rusqlite::{Connection, OptionalExtension, Params, Row, types::Value};
 
 pub(crate) use builds::{build, build_by_number, build_properties, builds, count_builds, step, steps};
 pub(crate) use changes::{
@@ -16,6 +17,7 @@ pub(crate) use changes::{
 };
 pub(crate) use identity::{builder, builders, masters, schedulers, worker, workers};
 pub(crate) use logs::{log, log_by_slug, log_lines, logs};
+pub(crate) use pools::{decisions, instances, restore_pools};
 pub(crate) use requests::{
     buildset, buildset_properties, buildsets, finished_requests, incomplete_buildsets, request, requests,
 };
@@ -55,15 +57,20 @@ fn first<T>(
 #[derive(Default)]
 struct Conditions {
     text: String,
-    values: Vec<i64>,
+    values: Vec<Value>,
 }
 
 impl Conditions {
     /// Adds the condition that a column has a value, if one is asked for.
-    fn equal(&mut self, column: &str, value: Option<i64>) {
+    fn equal(&mut self, column: &str, value: Option<impl Into<Value>>) {
+        self.compare(column, "=", value);
+    }
+
+    /// Adds the condition that a column and a value are in a relation, if one is asked for.
+    fn compare(&mut self, column: &str, relation: &str, value: Option<impl Into<Value>>) {
         if let Some(value) = value {
-            self.values.push(value);
-            let condition = format!("{column} = ${}", self.values.len());
+            self.values.push(value.into());
+            let condition = format!("{column} {relation} ${}", self.values.len());
             self.condition(&condition);
         }
     }
@@ -74,7 +81,7 @@ impl Conditions {
     }
 
     fn page(&mut self, order: &str, limit: u32, offset: u32) {
-        self.values.extend([i64::from(limit), i64::from(offset)]);
+        self.values.extend([Value::Integer(limit.into()), Value::Integer(offset.into())]);
         let last = self.values.len();
         self.text.push_str(&format!(" ORDER BY {order} LIMIT ${} OFFSET ${last}", last - 1));
     }

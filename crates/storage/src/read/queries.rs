@@ -2,12 +2,13 @@
 
 use model::{
     BuildId, BuildNumber, BuildRequestId, BuilderId, BuildsetId, ChangeId, Json, LogId, Properties,
-    SchedulerId, SourceStampId, StepId, WorkerId,
+    SchedulerId, SourceStampId, StepId, Time, WorkerId,
 };
 use rusqlite::params;
 
 use super::Read;
 use crate::{
+    pools::{DecisionFilter, DecisionRow, InstanceFilter, InstanceRow, RestoredPools},
     read,
     rows::{
         BuildFilter, BuildRow, BuilderRow, BuildsetRow, ChangeRow, LogRow, LogText, MasterRow, RequestFilter,
@@ -162,6 +163,22 @@ impl Store {
     /// has become longer than 4 MiB. Who wants more asks again from `first_line + num_lines` on.
     pub async fn log_lines(&self, log: LogId, first: i64, count: u32) -> Read<LogText> {
         self.readers().read(move |connection| read::log_lines(connection, log, first.max(0), count)).await
+    }
+
+    /// Instances of pools, the newest first.
+    pub async fn instances(&self, filter: InstanceFilter) -> Read<Vec<InstanceRow>> {
+        self.readers().read(move |connection| read::instances(connection, &filter)).await
+    }
+
+    /// What pools decided, the newest first.
+    pub async fn decisions(&self, filter: DecisionFilter) -> Read<Vec<DecisionRow>> {
+        self.readers().read(move |connection| read::decisions(connection, &filter)).await
+    }
+
+    /// What the pools of a configuration, and those that have instances still, have to know when their master starts at
+    /// `at`. To be asked after [`Store::restore`], so that a dead master's builds are closed.
+    pub async fn restore_pools(&self, pools: Vec<String>, at: Time) -> Read<RestoredPools> {
+        self.readers().read(move |connection| read::restore_pools(connection, &pools, at)).await
     }
 
     /// What a component has kept under a key.

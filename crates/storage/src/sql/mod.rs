@@ -7,6 +7,7 @@ pub(crate) mod builds;
 pub(crate) mod changes;
 pub(crate) mod identity;
 pub(crate) mod logs;
+pub(crate) mod pools;
 pub(crate) mod requests;
 pub(crate) mod restore;
 pub(crate) mod state;
