@@ -3,6 +3,7 @@
 mod drains;
 mod hiring;
 mod logins;
+mod scale;
 mod slots;
 
 use std::{mem, num::NonZeroU32, time::Duration};
