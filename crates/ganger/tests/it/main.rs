@@ -6,4 +6,5 @@ mod hands;
 mod lifecycle;
 mod program;
 mod quickstart;
+mod simulate;
 mod web;
