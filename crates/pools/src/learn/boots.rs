@@ -5,12 +5,15 @@ use std::{
     time::Duration,
 };
 
+use model::Time;
 use serde::{Deserialize, Serialize};
 
 use super::jobs::normal;
 
 /// Boots of a kind that are remembered.
 const REMEMBERED: usize = 200;
+/// Boots of a kind that are remembered with those whose fellows are still on their way.
+const AT_MOST: usize = 1000;
 /// The last ones, which show whether something has changed.
 const RECENT: usize = 20;
 /// From so many on a kind is known by itself.
@@ -91,36 +94,51 @@ impl BootTimes {
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 struct Kind {
-    /// Milliseconds, the newest last.
-    last: VecDeque<u32>,
+    /// When each was asked for and how many milliseconds it took; the one that was asked for last is last.
+    last: VecDeque<(Time, u32)>,
     p50: f64,
     p95: f64,
 }
 
 impl Kind {
-    fn took(&mut self, took: Duration) {
-        self.last.push_back(u32::try_from(took.as_millis()).unwrap_or(u32::MAX));
-        while self.last.len() > REMEMBERED {
+    fn took(&mut self, now: Time, took: Duration) {
+        let asked = now - took;
+        let millis = u32::try_from(took.as_millis()).unwrap_or(u32::MAX);
+        let at = self.last.partition_point(|(other, took)| order(*other, *took) <= order(asked, millis));
+        self.last.insert(at, (asked, millis));
+        // Of many that are asked for at once the fast ones are known first, and the slow ones last: only those count
+        // whose fellows have all had their time.
+        let settled = BootTimes { p50: self.p50, p95: self.p95, ..BootTimes::default() }.suspect_age();
+        let mut known = self.last.partition_point(|(asked, _)| now.since(*asked) >= settled);
+        while known > REMEMBERED || self.last.len() > AT_MOST {
             self.last.pop_front();
+            known = known.saturating_sub(1);
         }
-        let mut all: Vec<u32> = self.last.iter().copied().collect();
+        let known = if known < KNOWN { self.last.len() } else { known };
+        let mut all: Vec<u32> = self.last.iter().take(known).map(|(_, took)| *took).collect();
         let mut recent: Vec<u32> = all.iter().rev().take(RECENT).copied().collect();
         all.sort_unstable();
         recent.sort_unstable();
         let change = quantile(&recent, 0.5) / quantile(&all, 0.5).max(1e-3);
-        // Four standard errors for boots that spread as usual: an image, a region or the weather has changed, and what
+        // Seven standard errors for boots that spread as usual: an image, a region or the weather has changed, and what
         // was before says nothing any more.
-        if self.last.len() > RECENT && !(0.67..=1.5).contains(&change) {
-            self.last.drain(..self.last.len() - RECENT);
+        if known > RECENT && !(0.5..=2.0).contains(&change) {
+            self.last.drain(..known - RECENT);
             all.clone_from(&recent);
         }
         self.p50 = quantile(&all, 0.5);
-        // The slowest ones come last: while boots become slower, only the recent ones show it.
-        self.p95 = quantile(&all, 0.95).max(quantile(&recent, 0.95));
+        // While boots become slower, only the recent ones show it.
+        self.p95 = quantile(&all, 0.95).max(quantile(&recent, 0.9));
     }
 }
 
-/// Seconds from sorted milliseconds; missing ones up to five are what is assumed at first.
+/// The order of boots: as they were asked for; those that were asked for at about the same time in no order of theirs,
+/// so that the slow ones of a large number are not the last ones.
+fn order(asked: Time, millis: u32) -> (i64, u32) {
+    (asked.epoch_seconds().div_euclid(10), millis.reverse_bits())
+}
+
+/// Seconds from sorted milliseconds.
 #[expect(
     clippy::cast_possible_truncation,
     clippy::cast_sign_loss,
@@ -149,17 +167,22 @@ pub struct Boots {
 }
 
 impl Boots {
-    /// A machine was connected so long after it was asked for.
-    pub fn connected(&mut self, image: &str, offering: &str, took: Duration) {
+    /// A machine is connected now, so long after it was asked for.
+    pub fn connected(&mut self, now: Time, image: &str, offering: &str, took: Duration) {
         self.outcome(true);
-        self.all.took(took);
+        self.all.took(now, took);
         if !self.kinds.contains_key(image) {
             // Old images are not booted any more.
             while self.kinds.values().map(BTreeMap::len).sum::<usize>() >= KINDS {
                 self.kinds.pop_first();
             }
         }
-        self.kinds.entry(image.to_owned()).or_default().entry(offering.to_owned()).or_default().took(took);
+        self.kinds
+            .entry(image.to_owned())
+            .or_default()
+            .entry(offering.to_owned())
+            .or_default()
+            .took(now, took);
     }
 
     /// A machine was given up before it was connected.
