@@ -2,6 +2,7 @@
 
 use std::{
     io,
+    path::Path,
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -10,7 +11,7 @@ use rustix::process::Signal;
 use tokio::{task::JoinHandle, time::sleep};
 
 use crate::{
-    clock,
+    Local, Settings, clock,
     provider::Inner,
     record::{Intent, Record},
     yard::Name,
@@ -40,7 +41,56 @@ impl Drop for Busy {
     }
 }
 
+/// Ends all machines in a directory, whatever pool and installation they belong to, and removes what they leave: for
+/// whoever owns the directory and has no use for any of them. How many there were.
+///
+/// # Errors
+/// A machine does not end, or its files cannot be removed. The others are gone.
+pub async fn end_all(directory: &Path) -> io::Result<usize> {
+    if !directory.try_exists()? {
+        return Ok(0);
+    }
+    let mut settings = Settings::new("", "", "127.0.0.1:9", directory.to_owned());
+    // Nothing is started.
+    settings.program = "sh".into();
+    let inner = Local::open(settings).map_err(io::Error::other)?.into_inner();
+    let names = inner.blocking(|inner| inner.yard.names()).await?;
+    let (count, mut failed) = (names.len(), None);
+    let mut tasks = Vec::new();
+    for name in names {
+        let marked = inner.blocking({
+            let name = name.clone();
+            move |inner| inner.condemn(&name)
+        });
+        match marked.await {
+            Ok(()) => tasks.push((name.clone(), inner.carry_out(name))),
+            Err(error) => failed = Some(error),
+        }
+    }
+    for (name, task) in tasks {
+        let ended = match task {
+            Some(task) => task.await.map_err(io::Error::other).flatten(),
+            None => Ok(()),
+        };
+        match ended {
+            Ok(()) => inner.blocking(move |inner| inner.yard.forget(&name)).await?,
+            Err(error) => failed = Some(error),
+        }
+    }
+    failed.map_or(Ok(count), Err)
+}
+
 impl Inner {
+    /// Writes down that a machine is to end, whoever it belongs to. Blocks.
+    fn condemn(&self, name: &Name) -> io::Result<()> {
+        let _changing = self.yard.changing()?;
+        if let Some(mut record) = self.yard.read(name)? {
+            record.intent = Intent::End;
+            self.yard.write(name, &record)?;
+        }
+        Ok(())
+    }
+
     /// Stops or ends a machine as its record says, in a task of its own that outlives whoever waits for it. `None` when one
     /// does so already.
     pub(crate) fn carry_out(self: &Arc<Self>, name: Name) -> Option<JoinHandle<io::Result<()>>> {

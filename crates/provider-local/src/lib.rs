@@ -27,6 +27,7 @@ mod start;
 mod yard;
 
 pub use crate::{
+    ending::end_all,
     provider::Local,
     settings::{Cgroup, Settings, SettingsError, Trouble},
 };

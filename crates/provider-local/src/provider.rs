@@ -69,6 +69,12 @@ impl Local {
     }
 }
 
+impl Local {
+    pub(crate) fn into_inner(self) -> Arc<Inner> {
+        self.0
+    }
+}
+
 impl Inner {
     pub(crate) fn busy(&self) -> MutexGuard<'_, BTreeSet<Name>> {
         self.busy.lock().unwrap_or_else(PoisonError::into_inner)

@@ -116,3 +116,21 @@ async fn a_record_that_cannot_be_read_fails_the_listing_by_name() {
     let refused = provider.list().await.expect_err("it may be a machine that runs");
     assert!(refused.text.contains("instance-7.json"), "{refused}");
 }
+
+#[tokio::test]
+async fn whoever_owns_the_directory_can_end_all_machines_in_it() {
+    let site = Site::of_shells();
+    let provider = site.provider();
+    provider.launch(site.request(3)).await.expect("machines");
+    let mut theirs = site.settings.clone();
+    theirs.deployment = "another".to_owned();
+    let mut request = site.request(1);
+    request.deployment = "another".to_owned();
+    let theirs = provider_local::Local::open(theirs).expect("these settings are right");
+    theirs.launch(request).await.expect("a machine");
+    assert_eq!(provider_local::end_all(&site.settings.directory).await.expect("they end"), 4);
+    assert_eq!(site.processes(), BTreeSet::new());
+    let left: Vec<_> = fs::read_dir(&site.settings.directory).expect("it is there").collect();
+    assert_eq!(left.len(), 1, "only the lock: {left:?}");
+    assert_eq!(provider_local::end_all(&site.settings.directory.join("none")).await.expect("no matter"), 0);
+}
