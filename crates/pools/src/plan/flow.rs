@@ -18,6 +18,10 @@ pub(super) struct Flow {
     pub(super) ends: f64,
     /// Requests that are expected.
     pub(super) arrivals: f64,
+    /// The time that is looked at: that of a boot (seconds).
+    horizon: f64,
+    /// How long builds of the pool take (seconds).
+    mean: f64,
     /// Of the ends, those of each builder (by its index); empty when nobody asks.
     by_builder: Vec<f64>,
 }
@@ -62,18 +66,30 @@ impl Flow {
             }
         }
         let arrivals = view.learned.arrivals.rate(now) * horizon;
-        Self { ends, arrivals, by_builder }
+        Self { ends, arrivals, horizon, mean: durations.prior.mean, by_builder }
     }
 
     /// Places that become free beyond what is going to be asked for.
     pub(super) fn soon(&self) -> u32 {
-        whole(self.ends - self.arrivals)
+        if self.is_short() { whole(self.ends - self.taken()) } else { 0 }
     }
 
     /// Of those, the ones that a builder's own builds leave.
     pub(super) fn soon_of(&self, builder: usize) -> u32 {
         let own = self.by_builder.get(builder).copied().unwrap_or(0.0);
-        if self.ends > 0.0 { whole(own * (1.0 - self.arrivals / self.ends)) } else { 0 }
+        if self.is_short() && self.ends > 0.0 { whole(own * (1.0 - self.taken() / self.ends)) } else { 0 }
+    }
+
+    /// Whether builds take less than a boot. Only then is the balance counted on: a place is free again and again
+    /// before a machine could be there. Of longer builds it is so uncertain that to wait for it costs more than the
+    /// machine.
+    pub(super) fn is_short(&self) -> bool {
+        self.mean < self.horizon
+    }
+
+    /// Places that arrivals take: short builds do not take theirs for the whole time.
+    fn taken(&self) -> f64 {
+        self.arrivals * (self.mean / self.horizon.max(1e-3)).min(1.0)
     }
 }
 

@@ -18,7 +18,7 @@ use crate::{
 };
 
 /// Of what is expected to come in beyond what ends while a machine boots, so much is started ahead.
-const FORECAST: f64 = 0.5;
+const FORECAST: f64 = 0.7;
 /// At most so much for each machine that is busy: one burst is not the beginning of a flood.
 const FORECAST_MOST: f64 = 0.25;
 
@@ -72,7 +72,7 @@ fn minimum(desk: &Desk<'_>) -> (u32, ReasonCode) {
 
 /// How many machines should be free or on their way for what is expected.
 fn forecast(desk: &Desk<'_>, busy: u32) -> u32 {
-    if !desk.view.spec.forecast || desk.expected.prior.mean < desk.boot.p50 {
+    if !desk.view.spec.forecast || desk.flow.is_short() {
         return 0;
     }
     let missing = (desk.flow.arrivals - desk.flow.ends).max(0.0);
