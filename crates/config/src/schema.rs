@@ -40,6 +40,8 @@ pub(crate) enum Kind {
     Bool,
     /// A whole number between two others, both taken.
     Integer(i64, i64),
+    /// A number, not below zero, whole or not.
+    Number,
     /// A time in seconds, whole or not.
     Seconds,
     /// Text.
@@ -116,6 +118,7 @@ impl Kind {
             Self::Integer(1, i64::MAX) => "a whole number from 1 on".into(),
             Self::Integer(i64::MIN, i64::MAX) => "a whole number".into(),
             Self::Integer(least, most) => format!("a whole number from {least} to {most}"),
+            Self::Number => "a number from 0 on".into(),
             Self::Seconds => "a number of seconds".into(),
             Self::Text => "text".into(),
             Self::Choice(words) => {

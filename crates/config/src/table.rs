@@ -141,6 +141,16 @@ impl<'a> Table<'a> {
         matches!(self.renderable(key), Renderable::Bool(true))
     }
 
+    /// A number, not below zero.
+    #[expect(clippy::cast_precision_loss, reason = "amounts and shares are far below 2^53")]
+    pub(crate) fn number(&self, name: &str) -> Option<f64> {
+        match self.renderable(self.key(name)?) {
+            Renderable::Int(number) => Some(number as f64),
+            Renderable::Float(number) => Some(number),
+            _ => None,
+        }
+    }
+
     /// A time, or its default.
     pub(crate) fn seconds(&self, name: &str) -> Option<Duration> {
         match self.renderable(self.key(name)?) {

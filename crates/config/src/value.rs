@@ -150,6 +150,29 @@ impl<'a> Value<'a> {
         Some(elements.filter_map(|element| Some((element.text()?, element.span()))).collect())
     }
 
+    /// A number, not below zero.
+    fn number(&self) -> Option<Renderable> {
+        const MOST: i64 = 1_000_000_000_000;
+        match self.get() {
+            DeValue::Integer(integer) => {
+                let number = i64::from_str_radix(integer.as_str(), integer.radix()).ok();
+                if let Some(number) = number.filter(|number| (0..=MOST).contains(number)) {
+                    return Some(Renderable::Int(number));
+                }
+                self.error(format!("expected a number from 0 on, found {integer}"));
+            }
+            DeValue::Float(float) => {
+                let number = float.as_str().parse::<f64>().ok();
+                if let Some(number) = number.filter(|number| (0.0..=MOST as f64).contains(number)) {
+                    return Some(Renderable::Float(number));
+                }
+                self.error(format!("expected a number from 0 on, found {float}"));
+            }
+            _ => drop(self.unexpected("a number")),
+        }
+        None
+    }
+
     /// A number of seconds, not below zero; whole where it is written as a whole number.
     fn seconds(&self) -> Option<Renderable> {
         const MOST: f64 = 1e9;
@@ -190,6 +213,7 @@ impl<'a> Value<'a> {
                 }
             },
             Kind::Integer(least, most) => self.integer(least, most).map(Renderable::Int),
+            Kind::Number => self.number(),
             Kind::Seconds => self.seconds(),
             Kind::Text => self.template().map(Renderable::Text),
             Kind::Choice(words) => self.choice(words),

@@ -22,4 +22,4 @@ pub use properties::{Properties, Property};
 pub use results::{Flags, Results};
 pub use serde_json::Value as Json;
 pub use time::Time;
-pub use timetable::Timetable;
+pub use timetable::{Timetable, TimetableError};

@@ -6,6 +6,7 @@
 mod builder;
 mod endpoint;
 mod master;
+mod pool;
 mod scheduler;
 mod secret;
 #[cfg(test)]
@@ -27,7 +28,7 @@ use toml::{
 
 use crate::{
     diagnostic::{ConfigErrors, Diagnostics, Sink, Span},
-    model::Config,
+    model::{Config, Worker},
     nearest::nearest,
     schema::{Key, Kind},
     table::{Keys, Table},
@@ -51,11 +52,14 @@ const KEYS: Keys = Keys {
     groups: &[&[
         Key::new("master", Kind::Tables("[master]"), "the master itself"),
         Key::new("worker", Kind::Tables("[[worker]]"), "workers that connect by themselves"),
+        Key::new("pool", Kind::Tables("[[pool]]"), "workers that are started and ended by demand"),
+        Key::new("pool-limits", Kind::Tables("[pool-limits]"), "what all pools together may use"),
         Key::new("builder", Kind::Tables("[[builder]]"), "what is built, and where"),
         Key::new("scheduler", Kind::Tables("[[scheduler]]"), "when something is built"),
     ]],
     hints: &[
         ("workers", "each worker is a `[[worker]]`"),
+        ("pools", "each pool is a `[[pool]]`; what they share is in `[pool-limits]`"),
         ("builders", "each builder is a `[[builder]]`"),
         ("schedulers", "each scheduler is a `[[scheduler]]`"),
         ("title", "it belongs into `[master]`"),
@@ -75,6 +79,22 @@ pub(crate) const TABLES: &[(&str, &str, Keys)] = &[
         endpoint::TABLE,
     ),
     ("`[[worker]]`", "One of `password`, `password-file` and `password-env` is required.", worker::KEYS),
+    (
+        "`[[pool]]`",
+        "Machines that are started and ended by demand: [pools.md](pools.md). Money is in any one currency.",
+        pool::KEYS,
+    ),
+    (
+        "`[[pool.class]]`",
+        "Left out, there are two: `normal` with the pool's `lambda`, and `high` from priority 10 on with a λ of at least 20.",
+        pool::CLASS,
+    ),
+    ("`[[pool.schedule]]`", "Of several that are on, the last one counts.", pool::SCHEDULE),
+    ("`[pool.budget]`", "Nothing is started that could exceed it.", pool::BUDGET),
+    ("`[pool.stopped]`", "Only where the provider can stop machines.", pool::STOPPED),
+    ("`[pool.local]`", "", pool::LOCAL),
+    ("`[pool.local.trouble]`", "For demonstrations and tests.", pool::TROUBLE),
+    ("`[pool-limits]`", "", pool::LIMITS),
     ("`[[builder]]`", "", builder::KEYS),
     ("`[[scheduler]]` of type `AnyBranchScheduler`", "Builds changes on any branch.", scheduler::ANY_BRANCH),
     (
@@ -149,11 +169,19 @@ fn whole<'a>(reading: &'a Reading<'a>, root: &'a Spanned<DeValue<'a>>) -> Option
     let table = Table::of(Value::new(reading, root, false), KEYS)?;
     let (master, secrets_directory) = master::read(reading, table.value("master"));
 
-    let mut workers = Vec::new();
+    let mut workers: Vec<(Arc<Worker>, Span)> = Vec::new();
     let mut names = Names::new("worker");
     for value in table.tables("worker") {
-        workers.extend(worker::read(value, &mut names).map(Arc::new));
+        let read = worker::read(value, &mut names);
+        workers.extend(read.map(|worker| (Arc::new(worker), crate::table::head(reading, value.span()))));
     }
+
+    let mut pools = Vec::new();
+    for value in table.tables("pool") {
+        pools.extend(pool::read(value, &mut names).map(Arc::new));
+    }
+    pool::check_slots(reading, &pools, &workers);
+    let pool_limits = pool::limits(table.value("pool-limits"));
 
     let mut builders = Vec::new();
     let mut builder_names = Names::new("builder");
@@ -175,11 +203,11 @@ fn whole<'a>(reading: &'a Reading<'a>, root: &'a Spanned<DeValue<'a>>) -> Option
     Some(Config {
         base_dir: reading.base_dir.to_owned(),
         master: master?,
-        workers,
+        workers: workers.into_iter().map(|(worker, _)| worker).collect(),
         builders: builders.into_iter().map(Arc::new).collect(),
         schedulers,
-        pools: Vec::new(),
-        pool_limits: ::model::pool::PoolLimits::default(),
+        pools,
+        pool_limits,
     })
 }
 

@@ -8,6 +8,7 @@ use super::*;
 use crate::model::{Database, Endpoint, LogCompression, Renderable, SchedulerKind};
 
 mod hostile;
+mod pools;
 mod steps;
 mod tables;
 
@@ -146,6 +147,7 @@ type = "AnyBranch"
 name = "s"
 [[pool]]
 name = "p"
+[[worker_pool]]
 "#;
     assert_eq!(
         errors(text),
@@ -160,7 +162,9 @@ name = "p"
             "17:35 after the name stands `:-DEFAULT`, `:~DEFAULT`, `:+TEXT`, `:?|YES|NO` or `:#?|YES|NO` [a text with `%(` is a template; in it `%%` is a percent sign]",
             "18:1 ShellCommand has no `haltonFailure` [did you mean `haltOnFailure`?]",
             "20:8 there is no scheduler of type \"AnyBranch\" [did you mean \"AnyBranchScheduler\"?]",
-            "22:3 the configuration has no `pool` [it has `master`, `worker`, `builder`, `scheduler`]",
+            "22:1 a pool lacks `max` [`max`: how many machines there are at most]",
+            "22:1 a pool lacks `local` [`local`: its machines are processes on this machine]",
+            "24:3 the configuration has no `worker_pool` [it has `master`, `worker`, `pool`, `pool-limits`, `builder`, `scheduler`]",
         ]
     );
 }

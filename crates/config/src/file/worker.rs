@@ -11,7 +11,7 @@ use crate::{
 };
 
 /// The longest name that the database holds (`workers.name`).
-const MAX_NAME: usize = 50;
+pub(super) const MAX_NAME: usize = 50;
 
 /// Logins that are no workers (`buildbot/config/master.py`, 4.3.0).
 const RESERVED: [&str; 3] = ["debug", "change", "status"];
@@ -77,7 +77,7 @@ pub(super) fn read<'a>(value: Value<'a>, names: &mut Names<'a>) -> Option<Worker
 }
 
 /// Why a name cannot be a worker's (`buildbot/config/master.py`, `buildbot/util/identifiers.py`, 4.3.0).
-fn wrong(name: &str) -> Option<String> {
+pub(super) fn wrong(name: &str) -> Option<String> {
     let bad = |c: &char| !(c.is_ascii_alphanumeric() || "_-".contains(*c) || *c >= '\u{a0}');
     if RESERVED.contains(&name) {
         Some(format!("no worker can be called {name:?}: something else logs in with that name"))
