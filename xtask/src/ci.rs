@@ -41,6 +41,22 @@ pub(crate) fn run_long() -> Result<()> {
     tools::run(
         "tests with every worker version",
         cargo(&["nextest", "run", "--workspace", "--locked", "--profile", "ci"]).env("GANGER_WORKERS", "all"),
+    )?;
+    tools::run(
+        "thousands of random worlds of pools",
+        cargo(&[
+            "nextest",
+            "run",
+            "-p",
+            "ganger-pools",
+            "--locked",
+            "--profile",
+            "long",
+            "--test",
+            "scenarios",
+            "chaos",
+        ])
+        .env("GANGER_SEEDS", "4000"),
     )
 }
 

@@ -20,7 +20,7 @@ struct Cli {
 enum Task {
     /// Run every check and every test, and install what they need
     Ci,
-    /// Run the tests with every worker version that can run here; takes long
+    /// Run the tests with every worker version that can run here, and thousands of random worlds of pools; takes long
     Long,
     /// Check the rules that no compiler checks: who may depend on whom, file sizes, where versions stand
     Tidy,

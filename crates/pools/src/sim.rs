@@ -25,7 +25,9 @@ mod trace;
 mod workload;
 
 pub use self::{
-    cloud::{Ask, Boot, Buckets, Cloud, CloudMachine, CloudSpec, Faults, ImageFault, Listing, plain_offering},
+    cloud::{
+        Ask, Boot, Buckets, Cloud, CloudMachine, CloudSpec, Faults, ImageFault, Listing, plain_offering,
+    },
     farm::{Build, Farm, Preference, Request, Stage, WorkerKey, build_id, builder_id, request_id},
     ours::{Database, Ours},
     outcome::{Outcome, Waits},

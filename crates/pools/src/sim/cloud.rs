@@ -1,16 +1,22 @@
 //! A cloud that is not there: machines that boot, fail, are hard to get, cost money, and calls that go wrong.
 
+mod bucket;
+mod faults;
+mod machine;
+
 use std::{
     collections::{BTreeMap, HashMap},
     sync::Arc,
     time::Duration,
 };
 
-use model::{
-    InstanceId, Time,
-    pool::{Billing, Money},
-};
+use model::{Time, pool::Money};
 
+pub use self::{
+    bucket::Buckets,
+    faults::{Faults, ImageFault, Listing},
+    machine::CloudMachine,
+};
 use super::random::Random;
 use crate::{
     Capabilities, Market, Offering, ProviderError, Token,
@@ -54,78 +60,6 @@ pub enum Boot {
     },
     /// One of these, each as likely.
     Samples(Vec<Duration>),
-}
-
-/// What goes wrong, from the moment it is set.
-#[derive(Clone, Debug)]
-pub struct Faults {
-    /// All launches are throttled.
-    pub throttle: bool,
-    /// All terminations are throttled.
-    pub throttle_terminate: bool,
-    /// Of launches, the share that works and is answered by an error.
-    pub answer_lost: f64,
-    /// Of launches, the share that does not work, and nobody can tell.
-    pub call_lost: f64,
-    /// What is configured cannot work: the provider's words.
-    pub config: Option<String>,
-    /// What listings give.
-    pub listing: Listing,
-    /// Machines boot so many times slower.
-    pub boot_factor: f64,
-    /// How many machines of an offering there can be at once.
-    pub capacity: BTreeMap<String, u32>,
-    /// How many machines of a family the quota allows at once.
-    pub quota: BTreeMap<String, u32>,
-    /// Images that are not as they should be.
-    pub images: BTreeMap<String, ImageFault>,
-    /// How far the cloud's clock is ahead of everybody's, in microseconds.
-    pub skew: i64,
-    /// Nothing connects, and what is connected is cut off by its own keep-alive.
-    pub split: bool,
-}
-
-/// What listings give.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub enum Listing {
-    /// The truth, as far as it has spread.
-    Complete,
-    /// An error.
-    Fails,
-    /// Nothing, as if it were complete.
-    Empty,
-    /// Of machines, only this share, as if it were complete.
-    Partial(f64),
-    /// How things were so long ago.
-    Stale(Duration),
-}
-
-/// What is wrong with an image.
-#[derive(Clone, Copy, Debug, Default, PartialEq)]
-pub struct ImageFault {
-    /// Nothing connects.
-    pub never_connects: bool,
-    /// Builds end after this time, by the machinery's fault.
-    pub fails_builds_after: Option<Duration>,
-}
-
-impl Default for Faults {
-    fn default() -> Self {
-        Self {
-            throttle: false,
-            throttle_terminate: false,
-            answer_lost: 0.0,
-            call_lost: 0.0,
-            config: None,
-            listing: Listing::Complete,
-            boot_factor: 1.0,
-            capacity: BTreeMap::new(),
-            quota: BTreeMap::new(),
-            images: BTreeMap::new(),
-            skew: 0,
-            split: false,
-        }
-    }
 }
 
 /// An offering that costs a unit an hour, on demand.
@@ -173,88 +107,6 @@ impl CloudSpec {
     }
 }
 
-/// A machine of the cloud, for ever.
-#[derive(Clone, Debug)]
-pub struct CloudMachine {
-    /// Its pool, by index.
-    pub pool: usize,
-    /// The row that it was started for.
-    pub member: InstanceId,
-    /// The call.
-    pub token: Token,
-    /// What it is.
-    pub offering: Arc<str>,
-    /// What shares its quota.
-    pub family: Arc<str>,
-    /// What an hour costs.
-    pub price: Money,
-    /// What it was made from.
-    pub template: String,
-    /// What it booted.
-    pub image: String,
-    /// When it was asked for.
-    pub called_at: Time,
-    /// When its worker connects; `None` is never.
-    pub connects_at: Option<Time>,
-    /// Whether it ends by itself rather than connect.
-    pub dies: bool,
-    /// Whether it runs.
-    pub status: MachineStatus,
-    /// When it was gone.
-    pub ended_at: Option<Time>,
-    /// Whether terminations of it fail.
-    pub protected: bool,
-    /// Whether it ever built anything.
-    pub used: bool,
-    /// How long it has run builds, without the one that may run now.
-    pub busy: Duration,
-    /// How many builds run on it, and since when there are any.
-    pub running: (usize, Time),
-    /// When the market takes it, once that is known.
-    pub notice: Option<Time>,
-    /// Whether an order to end it was given.
-    pub ordered_end: bool,
-    /// How often it was booted.
-    pub boots: u32,
-    /// How long it was stopped, and since when it is.
-    pub stopped: (Duration, Option<Time>),
-}
-
-impl CloudMachine {
-    /// The cloud's name of it.
-    pub fn provider_id(index: usize) -> String {
-        format!("m-{index:06}")
-    }
-
-    /// Which machine has a name.
-    pub fn index(provider_id: &str) -> Option<usize> {
-        provider_id.strip_prefix("m-")?.parse().ok()
-    }
-
-    /// Whether it is there or coming.
-    pub fn is_live(&self) -> bool {
-        self.ended_at.is_none()
-    }
-
-    /// How long it was paid for until `now`.
-    pub fn lifetime(&self, now: Time) -> Duration {
-        let stopped = self.stopped.0 + self.stopped.1.map_or(Duration::ZERO, |since| now.since(since));
-        self.ended_at.unwrap_or(now).since(self.called_at).saturating_sub(stopped)
-    }
-
-    /// What it has cost until `now`.
-    pub fn cost(&self, now: Time, billing: Billing) -> Money {
-        let lifetime = self.lifetime(now);
-        match billing {
-            Billing::Second => self.price.for_time(lifetime),
-            Billing::Hour => {
-                let hours = i64::try_from(lifetime.as_secs().div_ceil(3600)).unwrap_or(i64::MAX);
-                Money(self.price.0.saturating_mul(hours))
-            }
-        }
-    }
-}
-
 /// A call to launch.
 #[derive(Clone, Debug)]
 pub struct Ask {
@@ -270,62 +122,6 @@ pub struct Ask {
     pub wanted: usize,
     /// How many there are.
     pub granted: usize,
-}
-
-#[derive(Clone, Copy, Debug)]
-struct Bucket {
-    level: f64,
-    capacity: f64,
-    per_second: f64,
-    at: Time,
-}
-
-impl Bucket {
-    fn new(capacity: u32, per_second: f64) -> Self {
-        Self { level: capacity.into(), capacity: capacity.into(), per_second, at: Time::default() }
-    }
-
-    fn fill(&mut self, now: Time) {
-        let passed = now.since(self.at).as_secs_f64();
-        self.level = (self.level + passed * self.per_second).min(self.capacity);
-        self.at = self.at.max(now);
-    }
-}
-
-/// A client's or a cloud's account of calls.
-#[derive(Clone, Debug)]
-pub struct Buckets {
-    calls: Bucket,
-    instances: Bucket,
-}
-
-impl Buckets {
-    /// Full ones.
-    pub fn new(api: ApiBudget) -> Self {
-        Self {
-            calls: Bucket::new(api.calls, api.calls_per_second),
-            instances: Bucket::new(api.instances, api.instances_per_second),
-        }
-    }
-
-    /// How many machines a call could ask for now; 0 when no call can be made.
-    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "cut off at the bounds")]
-    pub fn room(&mut self, now: Time) -> u32 {
-        self.calls.fill(now);
-        self.instances.fill(now);
-        if self.calls.level + 1e-9 < 1.0 { 0 } else { (self.instances.level + 1e-9) as u32 }
-    }
-
-    /// Takes a call for so many machines, if there is room for it.
-    pub fn take(&mut self, now: Time, machines: u32) -> bool {
-        let room = self.room(now);
-        if room == 0 || machines > room {
-            return false;
-        }
-        self.calls.level -= 1.0;
-        self.instances.level -= f64::from(machines);
-        true
-    }
 }
 
 /// The cloud.

@@ -4,9 +4,12 @@
 //! build of a builder on a worker at a time; `max_builds`; locks and limits; merging of requests; requests whose build
 //! was lost with its worker wait again (RETRY).
 
+mod dispatch;
+mod view;
+
 use std::{
     cmp::Reverse,
-    collections::{BTreeMap, BTreeSet, HashMap},
+    collections::{BTreeSet, HashMap},
     sync::Arc,
     time::Duration,
 };
@@ -14,7 +17,6 @@ use std::{
 use model::{BuildId, BuildRequestId, BuilderId, InstanceId, Time};
 
 use super::{random::Random, workload::Workload};
-use crate::{Demand, Elsewhere, Permit, Waiting, demand::DemandBuilder};
 
 /// A request in its builder's queue: what is first is built first.
 type Place = (Reverse<i64>, Time, usize);
@@ -296,100 +298,6 @@ impl Farm {
         }
     }
 
-    /// Starts what can be started. Gives the builds.
-    pub fn dispatch(&mut self, now: Time) -> Vec<usize> {
-        let mut started = Vec::new();
-        if self.waiting == 0 || self.roomy.is_empty() {
-            return started;
-        }
-        if self.builders.len() == 1 {
-            self.dispatch_builder(now, 0, &mut started);
-            return started;
-        }
-        for builder in self.heads.iter().map(|(_, builder)| *builder).collect::<Vec<_>>() {
-            if self.roomy.is_empty() {
-                break;
-            }
-            self.dispatch_builder(now, builder, &mut started);
-        }
-        started
-    }
-
-    fn dispatch_builder(&mut self, now: Time, builder: usize, started: &mut Vec<usize>) {
-        if self.bound.is_some() {
-            let queue: Vec<usize> = self.builders[builder].queue.iter().map(|place| place.2).collect();
-            for request in queue {
-                let to = self.bound.as_ref().and_then(|bound| bound.get(&request)).copied();
-                let key = to.map(WorkerKey::Instance);
-                if let Some(key) = key.filter(|key| self.workers.get(key).is_some_and(|w| w.room.is_some())) {
-                    started.push(self.start(now, request, key));
-                }
-            }
-            return;
-        }
-        while let Some(place) = self.builders[builder].queue.first().copied() {
-            let needs = &self.builders[builder].needs;
-            if needs.iter().any(|permit| self.permits[*permit].used >= self.permits[*permit].permits) {
-                return;
-            }
-            let Some(key) = self.choose(builder) else { return };
-            started.push(self.start(now, place.2, key));
-        }
-    }
-
-    /// The worker for a build: a partly busy one, or one without builds by preference.
-    fn choose(&mut self, builder: usize) -> Option<WorkerKey> {
-        let fits = |room: &&Room| self.can_take(&self.workers[&room.2], builder);
-        let first = *self.roomy.iter().find(fits)?;
-        if first.0 != Reverse(0) || self.preference == Preference::LastUsed {
-            return Some(first.2);
-        }
-        let idle = (Reverse(0), i64::MIN, WorkerKey::Instance(InstanceId(i64::MIN)))..;
-        match self.preference {
-            Preference::LastUsed => Some(first.2),
-            Preference::LongestIdle => self.roomy.range(idle).rev().find(fits).map(|room| room.2),
-            Preference::Any => {
-                let all: Vec<WorkerKey> = self.roomy.range(idle).filter(fits).map(|room| room.2).collect();
-                all.get(self.random.below(all.len())).copied()
-            }
-        }
-    }
-
-    fn can_take(&self, worker: &Worker, builder: usize) -> bool {
-        let serves = match (&worker.pool, &worker.builders) {
-            (Some(pool), _) => self.builders[builder].pools.contains(pool),
-            (None, Some(builders)) => builders.contains(&builder),
-            (None, None) => false,
-        };
-        serves && !worker.running.iter().any(|build| self.builds[*build].builder == builder)
-    }
-
-    fn start(&mut self, now: Time, request: usize, key: WorkerKey) -> usize {
-        self.dequeue(request);
-        let builder = self.requests[request].builder;
-        let build = self.builds.len();
-        self.builds.push(Build { request, worker: key, builder, started_at: now, runs: true });
-        let entry = &mut self.requests[request];
-        entry.stage = Stage::Running(build);
-        entry.first_start.get_or_insert(now);
-        for permit in &self.builders[builder].needs {
-            self.permits[*permit].used += 1;
-        }
-        if self.builders[builder].collapses {
-            for (_, _, merged) in std::mem::take(&mut self.builders[builder].queue) {
-                self.requests[merged].stage = Stage::Done(false);
-                self.requests[merged].first_start.get_or_insert(now);
-                self.waiting -= 1;
-            }
-            self.heads.retain(|(_, head)| *head != builder);
-        }
-        if let Some(worker) = self.workers.get_mut(&key) {
-            worker.running.push(build);
-        }
-        self.place(key);
-        build
-    }
-
     /// A build is over. Gives whether it still ran; when it is to be done again, its request waits.
     pub fn finish(&mut self, now: Time, build: usize, again: bool) -> bool {
         if !self.release(build, now) {
@@ -480,99 +388,5 @@ impl Farm {
             worker.room = Some(room);
             self.roomy.insert(room);
         }
-    }
-
-    /// How many requests wait.
-    pub fn waiting(&self) -> usize {
-        self.waiting
-    }
-
-    /// Requests that wait, each builder's in order.
-    pub fn queue(&self) -> impl Iterator<Item = usize> {
-        self.heads.iter().flat_map(|(_, builder)| self.builders[*builder].queue.iter().map(|place| place.2))
-    }
-
-    /// A request.
-    pub fn request(&self, request: usize) -> &Request {
-        &self.requests[request]
-    }
-
-    /// All requests.
-    pub fn requests(&self) -> &[Request] {
-        &self.requests
-    }
-
-    /// A build.
-    pub fn build(&self, build: usize) -> &Build {
-        &self.builds[build]
-    }
-
-    /// What an instance builds.
-    pub fn running_on(&self, instance: InstanceId) -> &[usize] {
-        self.workers.get(&WorkerKey::Instance(instance)).map_or(&[], |worker| &worker.running)
-    }
-
-    /// Whether an instance's worker is there, and if so, whether it may be given builds.
-    pub fn is_open(&self, instance: InstanceId) -> Option<bool> {
-        self.workers.get(&WorkerKey::Instance(instance)).map(|worker| worker.open)
-    }
-
-    /// Writes down what waits, as the pools are told.
-    pub fn demand(&self, demand: &mut Demand) {
-        if demand.builders.len() != self.builders.len() {
-            demand.builders = self
-                .builders
-                .iter()
-                .enumerate()
-                .map(|(index, builder)| DemandBuilder {
-                    id: builder_id(index),
-                    name: builder.name.clone(),
-                    pools: builder.pools.clone(),
-                })
-                .collect();
-        }
-        demand.permits.clear();
-        demand.permits.extend(self.permits.iter().map(|permit| Permit {
-            name: permit.name.clone(),
-            is_lock: permit.is_lock,
-            free: permit.permits - permit.used,
-        }));
-        demand.elsewhere = self.elsewhere();
-        demand.requests.clear();
-        for (_, index) in &self.heads {
-            let builder = &self.builders[*index];
-            let first = builder.queue.first().map(|place| request_id(place.2));
-            for (_, _, request) in &builder.queue {
-                let entry = &self.requests[*request];
-                let id = request_id(*request);
-                demand.requests.push(Waiting {
-                    request: id,
-                    builder: *index,
-                    priority: entry.priority,
-                    submitted_at: entry.submitted_at,
-                    needs: builder.needs.clone(),
-                    collapses_into: first.filter(|first| builder.collapses && *first != id),
-                    losses: entry.losses,
-                    lost_on: entry.lost_on.clone(),
-                });
-            }
-        }
-    }
-
-    fn elsewhere(&self) -> Vec<Elsewhere> {
-        let mut found: BTreeMap<usize, Elsewhere> = BTreeMap::new();
-        for index in 0.. {
-            let Some(worker) = self.workers.get(&WorkerKey::Ordinary(index)) else { break };
-            let running = worker.running.iter().map(|build| &self.builds[*build]);
-            found.insert(
-                index,
-                Elsewhere {
-                    builders: worker.builders.clone().unwrap_or_default().into(),
-                    running: running.map(|build| (Some(build.builder), build.started_at)).collect(),
-                    room: u32::try_from(worker.max_builds - worker.running.len()).unwrap_or(u32::MAX),
-                },
-            );
-        }
-        found.into_values().collect()
     }
 }

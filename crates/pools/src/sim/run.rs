@@ -1,5 +1,8 @@
 //! The simulation itself: what happens in which order, and what is measured.
 
+mod calls;
+mod network;
+
 use std::{
     cmp::{Ordering, Reverse},
     collections::{BinaryHeap, HashMap},
@@ -11,21 +14,13 @@ use std::{
 use model::{InstanceId, Results, Time, pool::PoolSpec};
 
 use super::{
-    cloud::{Cloud, CloudMachine, CloudSpec},
+    cloud::{Cloud, CloudSpec},
     farm::{Farm, Preference, WorkerKey, build_id, builder_id, request_id},
     outcome::Outcome,
     policy::Policy,
     workload::Workload,
 };
-use crate::{
-    Batch, Event, Order, ProviderError, Warning,
-    provider::{ErrorKind, LaunchRequest, MachineStatus},
-};
-
-/// How long a worker that is not let in, or has lost its master, tries again.
-const DEAD_MAN: Duration = Duration::from_secs(1800);
-/// How often it tries.
-const KNOCK: Duration = Duration::from_secs(30);
+use crate::{Batch, Event};
 
 /// What is simulated.
 #[derive(Clone, Debug)]
@@ -316,129 +311,6 @@ impl<P: Policy> Simulation<P> {
         }
     }
 
-    /// A worker wants in.
-    fn knock(&mut self, machine: usize, boot: u32, since: Time) {
-        let entry = &self.cloud.machines[machine];
-        let (instance, pool) = (entry.member, entry.pool);
-        if !entry.is_live()
-            || entry.stopped.1.is_some()
-            || entry.boots != boot
-            || self.connected.contains_key(&instance)
-        {
-            return;
-        }
-        if self.now.since(since) > DEAD_MAN {
-            self.lose_machine(machine, "it has had no master for too long");
-            return;
-        }
-        self.cloud.machines[machine].status = MachineStatus::Running;
-        if self.master != Master::Runs || self.cloud.faults.split {
-            self.plan(self.now + KNOCK, What::Knock(machine, boot, since));
-            return;
-        }
-        let name = self.setting.pools[pool].name.clone();
-        let (admitted, batch) = self.policy.log_in(self.clock(), &name, instance, boot);
-        if admitted {
-            self.connected.insert(instance, machine);
-        } else {
-            self.refused += 1;
-            self.plan(self.now + KNOCK, What::Knock(machine, boot, since));
-        }
-        self.apply(batch);
-        if !admitted || self.master != Master::Runs {
-            return;
-        }
-        let identity =
-            crate::Identity { boot: Some(format!("boot-{machine}-{boot}")), ..crate::Identity::default() };
-        self.tell(Event::Identified { instance, identity });
-        if self.connected.contains_key(&instance) && self.master == Master::Runs {
-            let max_builds = self.setting.pools[pool].max_builds.map(std::num::NonZeroU32::get);
-            let name: Arc<str> = name.as_str().into();
-            self.farm.attach(self.now, instance, name, max_builds, true);
-            self.tell(Event::Ready { instance });
-        }
-    }
-
-    /// The connection of an instance's worker is gone; it comes back when its machine is still there.
-    pub fn disconnect(&mut self, instance: InstanceId, why: &str) {
-        let Some(machine) = self.connected.remove(&instance) else { return };
-        let offering = self.cloud.machines[machine].offering.clone();
-        let lost = self.farm.detach(instance, Some(&offering));
-        self.unload(instance, lost.len());
-        self.lost += lost.len() as u64;
-        if self.cloud.machines[machine].is_live() && self.cloud.machines[machine].stopped.1.is_none() {
-            let boot = self.cloud.machines[machine].boots;
-            self.plan(self.now + KNOCK, What::Knock(machine, boot, self.now));
-        }
-        for build in lost {
-            self.end_build(instance, build);
-        }
-        self.tell(Event::Disconnected { instance, why: why.to_owned() });
-    }
-
-    fn end_build(&mut self, instance: InstanceId, build: usize) {
-        let results = Results::Retry;
-        self.tell(Event::BuildEnded { instance, build: build_id(build), results, machinery_failed: false });
-    }
-
-    fn unload(&mut self, instance: InstanceId, builds: usize) {
-        let Some(machine) = self.machine_of.get(&instance) else { return };
-        let machine = &mut self.cloud.machines[*machine];
-        if builds > 0 && machine.running.0 <= builds {
-            machine.busy += self.now.since(machine.running.1);
-        }
-        machine.running.0 = machine.running.0.saturating_sub(builds);
-    }
-
-    /// A machine is gone, and nobody here asked for it.
-    pub fn lose_machine(&mut self, machine: usize, why: &str) {
-        if self.cloud.end(self.now, machine) {
-            let instance = self.cloud.machines[machine].member;
-            self.disconnect(instance, why);
-        }
-    }
-
-    /// The market warns that it takes a machine, and does so at that time.
-    pub fn give_notice(&mut self, machine: usize, ahead: Duration) {
-        let at = self.now + ahead;
-        self.cloud.machines[machine].notice = Some(at);
-        self.plan(at, What::Take(machine));
-        let instance = self.cloud.machines[machine].member;
-        let told = Time::from_micros(at.micros().saturating_add(self.clock));
-        self.tell(Event::Warned { instance, warning: Warning::Interruption(told) });
-    }
-
-    /// Cuts off a share of the machines that run, without a word: a storm on the spot market.
-    pub fn storm(&mut self, share: f64, seed: u64) -> usize {
-        let mut random = super::random::Random::stream(seed, 4);
-        let running: Vec<usize> =
-            (0..self.cloud.machines.len()).filter(|index| self.cloud.machines[*index].is_live()).collect();
-        let mut taken = 0;
-        for machine in running {
-            if random.chance(share) {
-                taken += 1;
-                self.lose_machine(machine, "the market took it");
-            }
-        }
-        taken
-    }
-
-    /// Machines and workers that are connected.
-    pub fn connected(&self) -> impl Iterator<Item = (InstanceId, usize)> {
-        let mut all: Vec<(InstanceId, usize)> =
-            self.connected.iter().map(|(id, machine)| (*id, *machine)).collect();
-        all.sort_unstable();
-        all.into_iter()
-    }
-
-    /// The network between master and workers is cut, and both sides see it.
-    pub fn cut(&mut self) {
-        self.cloud.faults.split = true;
-        for (instance, _) in self.connected().collect::<Vec<_>>() {
-            self.disconnect(instance, "the network is cut");
-        }
-    }
-
     /// Tells the policy something.
     pub fn tell(&mut self, event: Event) {
         if self.master == Master::Runs {
@@ -484,164 +356,6 @@ impl<P: Policy> Simulation<P> {
                 return;
             }
             self.carry_out(order);
-        }
-    }
-
-    fn carry_out(&mut self, order: Order) {
-        match order {
-            Order::Close { instance, .. } => self.farm.set_open(instance, false),
-            Order::Open { instance } => self.farm.set_open(instance, true),
-            Order::Interrupt { instance, .. } => self.interrupt(instance),
-            Order::Disconnect { instance, why } => self.disconnect(instance, &why),
-            Order::Shutdown { instance } => {
-                if let Some(machine) = self.connected.get(&instance).copied() {
-                    self.lose_machine(machine, "it was asked to leave");
-                }
-            }
-            Order::Credential { .. } => {}
-            order => {
-                if self.passes_boundary() {
-                    self.call(order);
-                    // Killed after the call, before its answer.
-                    self.passes_boundary();
-                }
-            }
-        }
-    }
-
-    fn call(&mut self, order: Order) {
-        match order {
-            Order::Launch(request) => self.launch(&request),
-            Order::List { pool } => {
-                let Some(index) = self.pool(&pool) else { return };
-                let result = self.cloud.list(self.now, index);
-                let asked_at = self.clock();
-                self.answer(index, Event::Listed { pool, asked_at, result });
-            }
-            Order::Terminate { instance, pool, provider_id } => {
-                let Some(index) = self.pool(&pool) else { return };
-                let result = self.terminate(&provider_id);
-                self.answer(index, Event::Terminated { instance, result });
-            }
-            Order::Reap { provider_id, .. } => {
-                // A reap that fails is seen at the next listing.
-                let _again_later = self.terminate(&provider_id);
-            }
-            Order::Cancel { .. } => self.cloud.calls += 1,
-            Order::Stop { instance, pool, provider_id } => {
-                let Some(index) = self.pool(&pool) else { return };
-                self.guard_busy(instance, "stopped");
-                if let Some(machine) = CloudMachine::index(&provider_id)
-                    && self.cloud.stop(self.now, machine)
-                {
-                    self.disconnect(instance, "it is stopped");
-                }
-                self.answer(index, Event::Stopped { instance, result: Ok(()) });
-            }
-            Order::Resume { instance, pool, provider_id } => {
-                let Some(index) = self.pool(&pool) else { return };
-                if let Some(machine) = CloudMachine::index(&provider_id)
-                    && let Some(at) = self.cloud.resume(self.now, machine)
-                {
-                    let boot = self.cloud.machines[machine].boots;
-                    self.plan(at, What::Knock(machine, boot, at));
-                }
-                self.answer(index, Event::Resumed { instance, result: Ok(()) });
-            }
-            Order::Console { instance, pool, .. } => {
-                let Some(index) = self.pool(&pool) else { return };
-                self.cloud.calls += 1;
-                self.answer(index, Event::Console { instance, result: Ok("fake console".to_owned()) });
-            }
-            Order::Close { .. }
-            | Order::Open { .. }
-            | Order::Interrupt { .. }
-            | Order::Disconnect { .. }
-            | Order::Shutdown { .. }
-            | Order::Credential { .. } => {}
-        }
-    }
-
-    fn launch(&mut self, request: &LaunchRequest) {
-        let Some(pool) = self.pool(&request.pool) else { return };
-        let (result, new) = self.cloud.launch(self.now, pool, request);
-        for machine in new {
-            let entry = &self.cloud.machines[machine];
-            let (member, connects_at, dies) = (entry.member, entry.connects_at, entry.dies);
-            if self.machine_of.insert(member, machine).is_some() {
-                self.violate(format!("two machines for instance {member}"));
-            }
-            if let Some(at) = connects_at {
-                self.plan(at, if dies { What::Die(machine) } else { What::Knock(machine, 1, at) });
-            }
-            let offering = entry_offering(&self.cloud, machine);
-            if offering.1 > 0.0 {
-                let mut random = super::random::Random::stream(self.setting.seed, 5 + machine as u64);
-                let hours = random.exponential(1.0 / offering.1);
-                let at = self.now + Duration::from_secs_f64((hours * 3600.0).min(1e8));
-                self.plan(at, What::Take(machine));
-            }
-        }
-        self.guard_max(pool);
-        self.answer(pool, Event::Launched { token: request.token.clone(), result });
-    }
-
-    /// What a pool may never do, whatever happens.
-    fn guard_max(&mut self, pool: usize) {
-        let spec = &self.setting.pools[pool];
-        let most = spec.max + spec.classes.iter().map(|class| class.overflow).sum::<u32>();
-        let live = self.cloud.live[pool];
-        if live > most {
-            self.violate(format!(
-                "{live} machines are live in {}, and {most} may be",
-                self.setting.pools[pool].name
-            ));
-        }
-    }
-
-    fn terminate(&mut self, provider_id: &str) -> Result<(), ProviderError> {
-        let Some(machine) = CloudMachine::index(provider_id) else {
-            let kind = ErrorKind::Config;
-            return Err(ProviderError {
-                kind,
-                code: "InvalidInstanceID".to_owned(),
-                text: provider_id.to_owned(),
-            });
-        };
-        if let Some(entry) = self.cloud.machines.get_mut(machine) {
-            entry.ordered_end = true;
-            let instance = entry.member;
-            self.guard_busy(instance, "terminated");
-        }
-        if self.cloud.terminate(self.now, machine)? {
-            let instance = self.cloud.machines[machine].member;
-            self.disconnect(instance, "it is terminated");
-        }
-        Ok(())
-    }
-
-    fn guard_busy(&mut self, instance: InstanceId, what: &str) {
-        let running = self.farm.running_on(instance).len();
-        if running > 0 {
-            self.killed_busy += running as u64;
-            self.violate(format!("instance {instance} is {what} with {running} builds"));
-        } else if self.farm.is_open(instance) == Some(true) {
-            self.violate(format!("instance {instance} is {what} though it may be given builds"));
-        }
-    }
-
-    fn interrupt(&mut self, instance: InstanceId) {
-        let Some(machine) = self.machine_of.get(&instance).copied() else { return };
-        let noticed = self.cloud.machines[machine].notice.is_some();
-        let offering = self.cloud.machines[machine].offering.clone();
-        let lost = self.farm.interrupt(instance, Some(&offering));
-        self.unload(instance, lost.len());
-        self.lost += lost.len() as u64;
-        if !noticed {
-            self.killed_busy += lost.len() as u64;
-        }
-        for build in lost {
-            self.end_build(instance, build);
         }
     }
 
@@ -737,11 +451,4 @@ impl<P: Policy> Simulation<P> {
     pub fn machine_of(&self, instance: InstanceId) -> Option<usize> {
         self.machine_of.get(&instance).copied()
     }
-}
-
-fn entry_offering(cloud: &Cloud, machine: usize) -> (usize, f64) {
-    let entry = &cloud.machines[machine];
-    let offerings = &cloud.specs[entry.pool].offerings;
-    let found = offerings.iter().position(|offering| *offering.name == *entry.offering);
-    found.map_or((0, 0.0), |index| (index, offerings[index].loss_per_hour))
 }

@@ -11,7 +11,9 @@ fn busy_day() -> Simulation<Ours> {
 #[test]
 fn s11_throttled_for_ten_minutes() {
     let mut run = busy_day();
-    run.at(at(9 * 3600), |run| (run.cloud.faults.throttle, run.cloud.faults.throttle_terminate) = (true, true));
+    run.at(at(9 * 3600), |run| {
+        (run.cloud.faults.throttle, run.cloud.faults.throttle_terminate) = (true, true)
+    });
     run.at(at(9 * 3600 + 600), |run| run.cloud.faults = Default::default());
     let outcome = run.run();
     sound(&outcome);

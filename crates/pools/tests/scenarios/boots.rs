@@ -32,7 +32,9 @@ fn s04_boots_that_become_slow_are_learned() {
         if gradually {
             for step in 0..=12_u32 {
                 let factor = 1.0 + 4.0 * f64::from(step) / 12.0;
-                run.at(at(3 * 3600 + u64::from(step) * 600), move |run| run.cloud.faults.boot_factor = factor);
+                run.at(at(3 * 3600 + u64::from(step) * 600), move |run| {
+                    run.cloud.faults.boot_factor = factor
+                });
             }
         } else {
             run.at(at(3 * 3600), |run| run.cloud.faults.boot_factor = 5.0);
@@ -85,7 +87,11 @@ fn s06_an_image_that_never_connects_costs_few_machines_and_is_soon_forgotten() {
     assert!(slices[1..].iter().sum::<usize>() <= 60, "within two hours; every ten minutes: {slices:?}");
     let good = run.cloud.machines.iter().filter(|machine| machine.called_at >= until);
     let recovered = good.filter_map(|machine| machine.connects_at).min().unwrap();
-    assert!(recovered.since(until) <= secs(2 * 213), "recovered {:?} after the fault", recovered.since(until));
+    assert!(
+        recovered.since(until) <= secs(2 * 213),
+        "recovered {:?} after the fault",
+        recovered.since(until)
+    );
 }
 
 fn new_image(fault: ImageFault) -> Simulation<Ours> {
@@ -123,7 +129,8 @@ fn s06_a_new_image_that_never_connects_is_given_up() {
 
 #[test]
 fn s06_a_new_image_that_fails_builds_is_given_up() {
-    let mut run = new_image(ImageFault { fails_builds_after: Some(Duration::from_secs(5)), ..ImageFault::default() });
+    let mut run =
+        new_image(ImageFault { fails_builds_after: Some(Duration::from_secs(5)), ..ImageFault::default() });
     let outcome = run.run();
     sound(&outcome);
     assert!((1..=50).contains(&of_new_image(&run)), "{} machines", of_new_image(&run));
@@ -134,7 +141,8 @@ fn s06_a_new_image_that_fails_builds_is_given_up() {
 fn s06_a_new_image_that_works_takes_over() {
     let mut run = new_image(ImageFault::default());
     sound(&run.run());
-    let late: Vec<_> = run.cloud.machines.iter().filter(|machine| machine.called_at > at(11 * 3600)).collect();
+    let late: Vec<_> =
+        run.cloud.machines.iter().filter(|machine| machine.called_at > at(11 * 3600)).collect();
     assert!(late.iter().all(|machine| machine.image == "image-2"), "after two hours it is the only one");
     assert!(!late.is_empty());
 }

@@ -85,7 +85,9 @@ fn a_minimum_is_kept_and_a_drained_machine_replaced() {
     setting.end = Some(at(4 * 3600));
     let mut run = ours(with_cloud(setting, |cloud| cloud.hang = 0.0));
     for time in 1..8 {
-        run.at(at(1800 * time), |run| assert!(run.cloud.live[0] >= 3, "{} at {}", run.cloud.live[0], run.now()));
+        run.at(at(1800 * time), |run| {
+            assert!(run.cloud.live[0] >= 3, "{} at {}", run.cloud.live[0], run.now())
+        });
     }
     run.at(at(3600), |run| {
         let (instance, _) = run.connected().next().unwrap();

@@ -12,7 +12,8 @@ fn small_day() -> Setting {
     let mut all: Vec<Job> = jobs(6, 0, 20, 300);
     all.extend(urgent(2, 100, 0, 60));
     all.extend(jobs(4, 1500, 5, 200));
-    let mut setting = with_cloud(world(6, all), |cloud| (cloud.hang, cloud.die, cloud.batch) = (0.15, 0.1, 3));
+    let mut setting =
+        with_cloud(world(6, all), |cloud| (cloud.hang, cloud.die, cloud.batch) = (0.15, 0.1, 3));
     setting.tail = secs(6 * 3600);
     setting
 }

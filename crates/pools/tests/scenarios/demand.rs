@@ -1,5 +1,6 @@
 //! Bursts, trickles, priorities, locks: how many machines are started, and when they leave.
 
+use model::pool::Idle;
 use pools::sim::{self, Boot, Builder, Choice, Job, Lock, Outcome, Setting, Workload};
 
 use crate::stage::{at, hours, jobs, ours, secs, sound, urgent, with_cloud, with_pool, world};
@@ -76,8 +77,8 @@ fn s16_demand_that_flaps_does_not_start_machines_again_and_again() {
     for i in 0..600_u64 {
         all.extend(jobs(20 + ((i * 7) % 11) as u32, i * 144, 10, 120));
     }
-    let setting = world(100, all);
-    // With an idle time that is a little longer than ours of 240 s.
+    // Both keep machines for the same time: what is compared is when they start them.
+    let setting = with_pool(world(100, all), |pool| pool.idle = Idle::For(secs(300)));
     let other = sim::simulate(setting.clone(), Choice::NetDemandShort);
     let outcome = ours(setting).run();
     sound(&outcome);
@@ -158,7 +159,11 @@ fn s19_what_waits_for_a_lock_starts_no_machines() {
         let setting = with_cloud(setting, |cloud| cloud.hang = 0.0);
         let outcome = ours(setting).run();
         sound(&outcome);
-        assert!(outcome.launches <= 1 + permits as usize, "{} machines for {permits} permits", outcome.launches);
+        assert!(
+            outcome.launches <= 1 + permits as usize,
+            "{} machines for {permits} permits",
+            outcome.launches
+        );
     }
 }
 
@@ -166,7 +171,8 @@ fn s19_what_waits_for_a_lock_starts_no_machines() {
 fn s20_one_build_of_a_builder_on_a_machine_and_as_many_builders_as_it_takes() {
     for (max_builds, machines) in [(None, 1), (Some(4), 8), (Some(1), 30)] {
         let mut setting = world(100, Vec::new());
-        setting.workload.builders = (0..30).map(|index| Builder::new(&format!("b{index}"), "linux")).collect();
+        setting.workload.builders =
+            (0..30).map(|index| Builder::new(&format!("b{index}"), "linux")).collect();
         setting.workload.jobs = jobs(30, 0, 0, 600);
         for (index, job) in setting.workload.jobs.iter_mut().enumerate() {
             job.builder = index;
@@ -211,7 +217,9 @@ fn s27_a_year_of_one_job_a_week_keeps_no_machine() {
     let setting = with_cloud(world(10, all), |cloud| cloud.hang = 0.0);
     let mut run = ours(setting);
     for week in 1..52 {
-        run.at(at(week * 7 * 86400 - 3600), |run| assert_eq!(run.cloud.live, [0], "between jobs there are none"));
+        run.at(at(week * 7 * 86400 - 3600), |run| {
+            assert_eq!(run.cloud.live, [0], "between jobs there are none")
+        });
     }
     let outcome = run.run();
     sound(&outcome);

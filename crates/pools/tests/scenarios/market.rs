@@ -8,7 +8,9 @@ use pools::{
     sim::{Job, Ours, Setting, Simulation},
 };
 
-use crate::stage::{POOL, at, hours, jobs, offering, ours, pushes, secs, sound, with_cloud, with_pool, world};
+use crate::stage::{
+    POOL, at, hours, jobs, offering, ours, pushes, secs, sound, with_cloud, with_pool, world,
+};
 
 const A: &str = "a/large/spot";
 const B: &str = "b/large/spot";
@@ -67,7 +69,10 @@ fn s07_nothing_is_asked_for_again_while_it_is_closed() {
         // Calls that were under way when the first answer came are no new ones.
         let apart = asks.windows(2).map(|two| two[1].since(two[0])).filter(|apart| *apart > secs(2));
         let closest = apart.min();
-        assert!(closest.is_none_or(|closest| closest >= secs(170)), "{name} was asked again after {closest:?}");
+        assert!(
+            closest.is_none_or(|closest| closest >= secs(170)),
+            "{name} was asked again after {closest:?}"
+        );
         assert!(asks.len() <= 3 * 60 / 3 + 1, "{} times", asks.len());
     }
 }
@@ -183,7 +188,11 @@ fn s26_a_budget_binds_in_the_middle_of_a_burst() {
 
 #[test]
 fn s26_a_price_that_rises_twentyfold_is_not_paid_beyond_the_budget() {
-    let budget = Budget { hour: Some(Money::from_units(50.0)), day: Some(Money::from_units(100.0)), ..Budget::default() };
+    let budget = Budget {
+        hour: Some(Money::from_units(50.0)),
+        day: Some(Money::from_units(100.0)),
+        ..Budget::default()
+    };
     let setting = with_pool(world(1000, jobs(2000, 0, 4 * 3600, 1800)), |pool| pool.budget = budget);
     let mut setting = setting;
     setting.end = Some(at(23 * 3600));

@@ -32,7 +32,8 @@ fn s18_pools_that_compete_have_the_same() {
         run.at(at(time * 600), |run| {
             assert!(of(run, 0) + of(run, 1) <= 60);
             let done = |builder| {
-                let of = |request: &&sim::Request| request.builder == builder && request.first_start.is_some();
+                let of =
+                    |request: &&sim::Request| request.builder == builder && request.first_start.is_some();
                 run.farm.requests().iter().filter(of).count() as i64
             };
             assert!((done(0) - done(1)).abs() <= 30, "{} and {} at {}", done(0), done(1), run.now());
@@ -58,7 +59,8 @@ fn s18_a_pool_that_comes_late_gets_its_share() {
 fn a_builder_of_two_pools_uses_both() {
     let mut setting = two(Vec::new());
     setting.pools = vec![Arc::new(sim::pool("a", 10)), Arc::new(sim::pool("b", 30))];
-    setting.workload.builders = vec![Builder { pools: vec!["a".into(), "b".into()], ..Builder::new("both", "a") }];
+    setting.workload.builders =
+        vec![Builder { pools: vec!["a".into(), "b".into()], ..Builder::new("both", "a") }];
     setting.workload.jobs = jobs(40, 0, 0, 1800);
     let mut run = limited(setting, PoolLimits::default());
     let outcome = run.run();

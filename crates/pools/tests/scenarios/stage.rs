@@ -87,7 +87,11 @@ pub(crate) fn offering(name: &str, market: Market, price: f64) -> Offering {
 #[track_caller]
 pub(crate) fn sound(outcome: &Outcome) {
     assert_eq!(outcome.violations, Vec::<String>::new());
-    assert_eq!(outcome.finished + outcome.merged + outcome.failed, outcome.jobs, "all jobs are built: {outcome:#?}");
+    assert_eq!(
+        outcome.finished + outcome.merged + outcome.failed,
+        outcome.jobs,
+        "all jobs are built: {outcome:#?}"
+    );
     assert_eq!((outcome.leaked, outcome.duplicates, outcome.killed_busy), (0, 0, 0), "{outcome:#?}");
 }
 

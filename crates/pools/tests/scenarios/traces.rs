@@ -26,7 +26,9 @@ fn ours(workload: &Workload, lambda: f64, seed: u64) -> Outcome {
 }
 
 fn beats(one: &Outcome, other: &Outcome) -> bool {
-    one.mean_wait_s <= other.mean_wait_s && one.p99_wait_s <= other.p99_wait_s && one.overhead_h <= other.overhead_h
+    one.mean_wait_s <= other.mean_wait_s
+        && one.p99_wait_s <= other.p99_wait_s
+        && one.overhead_h <= other.overhead_h
 }
 
 fn shown(outcome: &Outcome) -> String {
@@ -37,7 +39,7 @@ fn shown(outcome: &Outcome) -> String {
 fn published(name: &str, seed: u64) -> Option<Workload> {
     let path = PathBuf::from(std::env::var_os("GANGER_TRACES")?).join(name);
     let file = File::open(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
-    let mut workload = sim::read_trace(BufReader::new(file), POOL).unwrap().workload;
+    let mut workload = sim::read_trace(BufReader::new(file), POOL).expect("a trace").workload;
     workload.mark_high(0.15, HIGH, seed);
     Some(workload)
 }
@@ -47,9 +49,24 @@ fn s28_made_up_demand_waits_no_longer_for_much_less() {
     let workload = Workload::of_one_builder(POOL, pushes(6000, hours(48), 51));
     let other = sim::simulate(setting(&workload, 1.0, 1), Choice::NetDemand);
     let outcome = ours(&workload, 1.0, 1);
-    assert!(outcome.overhead_h <= 0.75 * other.overhead_h, "{}, and net demand {}", shown(&outcome), shown(&other));
-    assert!(outcome.p99_wait_s <= 1.1 * other.p99_wait_s, "{}, and net demand {}", shown(&outcome), shown(&other));
-    assert!(outcome.mean_wait_s <= 1.25 * other.mean_wait_s, "{}, and net demand {}", shown(&outcome), shown(&other));
+    assert!(
+        outcome.overhead_h <= 0.75 * other.overhead_h,
+        "{}, and net demand {}",
+        shown(&outcome),
+        shown(&other)
+    );
+    assert!(
+        outcome.p99_wait_s <= 1.1 * other.p99_wait_s,
+        "{}, and net demand {}",
+        shown(&outcome),
+        shown(&other)
+    );
+    assert!(
+        outcome.mean_wait_s <= 1.25 * other.mean_wait_s,
+        "{}, and net demand {}",
+        shown(&outcome),
+        shown(&other)
+    );
 }
 
 #[test]
@@ -69,7 +86,8 @@ fn s28_for_every_other_rule_some_lambda_is_better_in_all() {
         LAMBDAS.iter().map(|lambda| (*lambda, ours(&workload, *lambda, 1))).collect();
     for rule in Choice::ALL {
         let other = sim::simulate(setting(&workload, 1.0, 1), rule);
-        let all: Vec<String> = frontier.iter().map(|(lambda, run)| format!("λ {lambda}: {}", shown(run))).collect();
+        let all: Vec<String> =
+            frontier.iter().map(|(lambda, run)| format!("λ {lambda}: {}", shown(run))).collect();
         assert!(
             frontier.iter().any(|(_, run)| beats(run, &other)),
             "{rule}: {}; ours: {}",
@@ -89,6 +107,11 @@ fn s28_small_bursty_demand_is_no_worse_than_net_demand_at_equal_cost() {
             .map(|lambda| ours(&workload, *lambda, 1))
             .collect();
         let all: Vec<String> = runs.iter().map(shown).collect();
-        assert!(runs.iter().any(|run| beats(run, &other)), "{rule}: {}; ours: {}", shown(&other), all.join("; "));
+        assert!(
+            runs.iter().any(|run| beats(run, &other)),
+            "{rule}: {}; ours: {}",
+            shown(&other),
+            all.join("; ")
+        );
     }
 }
