@@ -1,8 +1,10 @@
-//! The first five minutes: everything that a build needs, in one directory, and one build.
+//! The first five minutes: everything that a build needs, in one directory, and one build. Or a pool, and many builds.
 //!
 //! The master and the worker are processes as a user would start them. They are told to end when this one does, also when
-//! it is killed: each has a pipe as standard input that ends with us.
+//! it is killed: each has a pipe as standard input that ends with us. The machines of a pool outlive their master, so they
+//! are ended by name; if this process is killed, they end by themselves soon.
 
+mod pool;
 mod process;
 mod project;
 mod python;
@@ -42,6 +44,8 @@ const LOOK_AGAIN: Duration = Duration::from_millis(100);
 
 /// What the user asks for.
 pub(crate) struct Wishes {
+    /// Show a pool, with so many requests.
+    pub(crate) pool: Option<u32>,
     /// Where; a new directory when it does not matter.
     pub(crate) directory: Option<PathBuf>,
     /// End after the build.
@@ -57,9 +61,15 @@ pub(crate) async fn run(wishes: Wishes) -> Result<Exit, Failure> {
     let mut interrupt = signal(SignalKind::interrupt())?;
     let mut terminate = signal(SignalKind::terminate())?;
     let mut running = Running::default();
-    let once = wishes.once;
+    let once = wishes.once || wishes.pool.is_some();
+    let show = async {
+        match wishes.pool {
+            Some(requests) => pool::show(wishes, requests, &mut running).await,
+            None => show(wishes, &mut running).await,
+        }
+    };
     let outcome = tokio::select! {
-        outcome = show(wishes, &mut running) => outcome,
+        outcome = show => outcome,
         _ = interrupt.recv() => Err(Failure::text(Exit::TryAgain, "interrupted")),
         _ = terminate.recv() => Err(Failure::text(Exit::TryAgain, "interrupted")),
     };
@@ -75,24 +85,28 @@ pub(crate) async fn run(wishes: Wishes) -> Result<Exit, Failure> {
     outcome
 }
 
-/// The processes that were started.
+/// The processes that were started, and what is to be removed with them.
 #[derive(Default)]
 struct Running {
     directory: PathBuf,
     master: Option<Child>,
     worker: Option<Child>,
+    /// Where machines live.
+    machines: Option<PathBuf>,
+    /// Nobody is to find the directory afterwards.
+    remove: bool,
 }
 
 async fn show(wishes: Wishes, running: &mut Running) -> Result<Exit, Failure> {
-    python::require_tools(&wishes.python).await?;
+    python::require_tools(&wishes.python, true).await?;
     let directory = scratch(wishes.directory)?;
     running.directory.clone_from(&directory);
     output::text(format_args!("{} {}", strong("Everything is made in"), directory.display()))?;
 
-    step(1, &format!("a virtual environment with buildbot-worker {} from PyPI", wishes.worker_version))?;
+    step(1, 5, &format!("a virtual environment with buildbot-worker {} from PyPI", wishes.worker_version))?;
     let venv = python::make_venv(&directory, &wishes.python, &wishes.worker_version).await?;
 
-    step(2, "a Git repository with a small project")?;
+    step(2, 5, "a Git repository with a small project")?;
     let project = project::make(&directory).await?;
     // A path is looked up from here, a bare name by the worker.
     let python = if wishes.python.components().count() > 1 {
@@ -101,19 +115,19 @@ async fn show(wishes: Wishes, running: &mut Running) -> Result<Exit, Failure> {
         wishes.python
     };
 
-    step(3, "a master")?;
+    step(3, 5, "a master")?;
     let port = free_port()?;
     let password = new_password()?;
     write_new(&directory.join(CONFIGURATION), &configuration(port, &password, &project.directory, &python))?;
     running.master = Some(process::start_master(&directory)?);
     let mut client = wait_for_master(running).await?;
 
-    step(4, "a stock worker")?;
+    step(4, 5, "a stock worker")?;
     python::make_worker(&venv, &directory, port, &password).await?;
     running.worker = Some(process::start_worker(&venv, &directory)?);
     wait_for_worker(running, &mut client).await?;
 
-    step(5, &format!("a change: commit {}", project.revision.get(..10).unwrap_or(&project.revision)))?;
+    step(5, 5, &format!("a change: commit {}", project.revision.get(..10).unwrap_or(&project.revision)))?;
     let change = NewChange {
         author: project.author.clone(),
         comments: project.comments.clone(),
@@ -146,8 +160,8 @@ async fn show(wishes: Wishes, running: &mut Running) -> Result<Exit, Failure> {
     }
 }
 
-fn step(number: u32, what: &str) -> Result<(), Failure> {
-    output::text(format_args!("{} {what}", strong(format!("[{number}/5]"))))
+fn step(number: u32, of: u32, what: &str) -> Result<(), Failure> {
+    output::text(format_args!("{} {what}", strong(format!("[{number}/{of}]"))))
 }
 
 /// The directory to work in: new, or empty.
@@ -359,12 +373,28 @@ impl Running {
         }
     }
 
-    /// Stops what was started, the worker first.
+    /// Stops what was started, the worker first and machines last.
     async fn stop(&mut self) -> Result<(), Failure> {
+        let stopped = self.stop_processes().await;
+        // A master that has ended starts no more of them; one that has not could.
+        let ended = match self.machines.take() {
+            Some(machines) => provider_local::end_all(&machines).await.map(drop),
+            None => Ok(()),
+        };
+        if self.remove {
+            let gone = std::fs::remove_dir_all(&self.directory);
+            gone.with_context(|| format!("cannot remove {}", self.directory.display()))?;
+        }
+        ended.context("the machines of the pool cannot be ended")?;
+        stopped
+    }
+
+    async fn stop_processes(&mut self) -> Result<(), Failure> {
         if self.master.is_none() && self.worker.is_none() {
             return Ok(());
         }
-        output::text(faint("stopping the worker and the master"))?;
+        let what = if self.worker.is_some() { "the worker and the master" } else { "the master" };
+        output::text(faint(format!("stopping {what}")))?;
         if let Some(worker) = self.worker.take() {
             worker.stop().await?;
         }

@@ -21,7 +21,7 @@ impl Venv {
 }
 
 /// Says everything that is missing on this machine, at once.
-pub(super) async fn require_tools(python: &Path) -> Result<(), Failure> {
+pub(super) async fn require_tools(python: &Path, git: bool) -> Result<(), Failure> {
     let mut missing = Vec::new();
     let (mut debian, mut fedora) = (Vec::new(), Vec::new());
     if run(Command::new(python).arg("--version"), "python").await.is_err() {
@@ -33,7 +33,7 @@ pub(super) async fn require_tools(python: &Path) -> Result<(), Failure> {
         debian.push("python3-venv");
         fedora.push("python3-pip");
     }
-    if run(Command::new("git").arg("--version"), "git").await.is_err() {
+    if git && run(Command::new("git").arg("--version"), "git").await.is_err() {
         missing.push("no git".to_owned());
         debian.push("git");
         fedora.push("git");
