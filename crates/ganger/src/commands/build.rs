@@ -34,6 +34,9 @@ impl Build {
             return Ok(Exit::Ok);
         }
         output::text(builds::line(&detail.build, detail.now))?;
+        if let Some(machine) = machine(&detail.properties) {
+            output::text(format_args!("  {}", faint(machine)))?;
+        }
         for step in &detail.steps {
             let took = match (step.started_at, step.complete_at) {
                 (Some(from), Some(to)) => format!("  took {}", span(to - from)),
@@ -68,4 +71,15 @@ impl Build {
         }
         Ok(Exit::Ok)
     }
+}
+
+/// The machine of a pool that a build ran on, by the properties that say so.
+fn machine(properties: &model::Properties) -> Option<String> {
+    let text = |name| properties.get(name).and_then(model::Json::as_str).map(for_terminal);
+    let number = |name| properties.get(name).and_then(model::Json::as_f64);
+    let mut facts = vec![format!("on {} of pool {}", text("instance_id")?, text("pool")?)];
+    facts.extend(text("instance_type").filter(|kind| !kind.is_empty()));
+    facts.extend(number("price").filter(|price| *price > 0.0).map(|price| format!("{price} an hour")));
+    facts.extend(number("queue_wait").map(|waited| format!("waited {waited:.0} s")));
+    Some(facts.join(", "))
 }

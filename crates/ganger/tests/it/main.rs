@@ -4,6 +4,7 @@ mod cli;
 mod control;
 mod hands;
 mod lifecycle;
+mod pools;
 mod program;
 mod quickstart;
 mod simulate;

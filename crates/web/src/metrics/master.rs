@@ -1,6 +1,9 @@
 //! Figures of the master as a whole.
 
-use engine::{core::LinkStatus, master::Health};
+use engine::{
+    core::{LinkStatus, WorkerStatus},
+    master::Health,
+};
 use model::Time;
 
 use super::{Figures, number, truth};
@@ -16,13 +19,22 @@ pub(super) fn put(page: &mut Page, figures: &Figures) {
     let Some(status) = &figures.status else { return };
     page.gauge("ganger_draining", "Whether the master starts no more builds because it is about to end.")
         .put(&[], truth(status.draining));
-    let mut workers = page.gauge("ganger_workers", "Workers by the state of their connection.");
+    // Nobody misses the worker of a slot that is empty.
+    let is_vacant = |worker: &WorkerStatus| {
+        let slot = worker.name.rsplit_once('-').filter(|(_, number)| number.parse::<u32>().is_ok());
+        worker.link == LinkStatus::Disconnected
+            && slot.is_some_and(|(name, _)| figures.pools.iter().any(|pool| pool.name == name))
+    };
+    let mut workers = page.gauge(
+        "ganger_workers",
+        "Workers by the state of their connection; those of pools only while there is one.",
+    );
     for (name, link) in [
         ("connected", LinkStatus::Connected),
         ("connecting", LinkStatus::Connecting),
         ("disconnected", LinkStatus::Disconnected),
     ] {
-        let count = status.workers.iter().filter(|worker| worker.link == link).count();
+        let count = status.workers.iter().filter(|worker| worker.link == link && !is_vacant(worker)).count();
         workers.put(&[("state", name)], number(count));
     }
     page.gauge("ganger_workers_paused", "Workers that somebody paused.")

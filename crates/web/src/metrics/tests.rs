@@ -91,7 +91,11 @@ fn pool(name: &str) -> PoolStatus {
 }
 
 fn figures(pools: Vec<PoolStatus>) -> Figures {
-    let workers = vec![worker(1, LinkStatus::Connected), worker(2, LinkStatus::Disconnected)];
+    let mut workers = vec![worker(1, LinkStatus::Connected), worker(2, LinkStatus::Disconnected)];
+    // A slot of a pool, and a worker that only looks like one.
+    for (id, name) in [(3, "linux-3"), (4, "mac-mini")] {
+        workers.push(WorkerStatus { name: name.to_owned(), ..worker(id, LinkStatus::Disconnected) });
+    }
     Figures {
         version: "1.2.3",
         started_at: Time::from_epoch_seconds(1_700_000_000),
@@ -111,6 +115,7 @@ fn every_figure_stands_where_users_look_for_it() {
     check("ganger_database_up", 1.0);
     check("ganger_workers{state=\"connected\"}", 1.0);
     check("ganger_workers{state=\"connecting\"}", 0.0);
+    check("ganger_workers{state=\"disconnected\"}", 2.0);
     check("ganger_builds_running", 0.0);
     check("ganger_requests_pending", 0.0);
     check("ganger_pool_wanted{pool=\"linux\"}", 7.0);

@@ -54,7 +54,9 @@ impl Decisions {
         let found: control::pool::Decisions = client
             .stream(&Request::PoolDecisions(filter), |notification| match notification {
                 Notification::Decision(decision) if json => output::json(&decision),
-                Notification::Decision(decision) => output::text(line(&decision, decision.at, true)),
+                Notification::Decision(decision) => {
+                    output::text(line(&decision, decision.at, Subject::Whole))
+                }
                 Notification::LogText(_) | Notification::Progress(_) => Ok(()),
             })
             .await?;
@@ -64,15 +66,26 @@ impl Decisions {
             output::text(faint("nothing was decided"))?;
         } else {
             for decision in &found.decisions {
-                output::text(line(decision, found.now, true))?;
+                output::text(line(decision, found.now, Subject::Whole))?;
             }
         }
         Ok(Exit::Ok)
     }
 }
 
-/// One decision on one line, with or without its pool.
-pub(super) fn line(decision: &Decision, now: i64, with_pool: bool) -> String {
+/// Whether a line says whom a decision is about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Subject {
+    /// The pool, and the instance or request.
+    Whole,
+    /// The instance or request: the pool is known.
+    OfPool,
+    /// Nothing: it is known.
+    Known,
+}
+
+/// One decision on one line.
+pub(super) fn line(decision: &Decision, now: i64, tell: Subject) -> String {
     let mut line = String::new();
     if now > decision.at {
         line.push_str(&faint(format!("{} ago  ", span(now - decision.at))).to_string());
@@ -82,10 +95,11 @@ pub(super) fn line(decision: &Decision, now: i64, with_pool: bool) -> String {
         (None, Some(id)) => Some(format!("request {id}")),
         (None, None) => None,
     };
-    let whom = match (with_pool, subject) {
-        (true, Some(subject)) => Some(format!("{} {subject}", decision.pool)),
-        (true, None) => Some(decision.pool.clone()),
-        (false, subject) => subject,
+    let whom = match (tell, subject) {
+        (Subject::Whole, Some(subject)) => Some(format!("{} {subject}", decision.pool)),
+        (Subject::Whole, None) => Some(decision.pool.clone()),
+        (Subject::OfPool, subject) => subject,
+        (Subject::Known, _) => None,
     };
     if let Some(whom) = whom {
         line.push_str(&format!("{}  ", strong(whom)));

@@ -2,7 +2,10 @@
 
 use clap::Args;
 
-use super::{decisions, money, show, until};
+use super::{
+    decisions::{self, Subject},
+    money, show, until,
+};
 use crate::{
     cli::Remote,
     commands::builds,
@@ -78,7 +81,7 @@ fn tell_request(request: &RequestWhy, now: i64) -> Result<(), Failure> {
         output::text(format_args!("  {}", builds::line(build, now)))?;
     }
     for decision in &request.decisions {
-        output::text(format_args!("  {}", decisions::line(decision, now, true)))?;
+        output::text(format_args!("  {}", decisions::line(decision, now, Subject::Known)))?;
     }
     Ok(())
 }
@@ -119,7 +122,7 @@ fn tell_instance(why: &InstanceWhy, now: i64) -> Result<(), Failure> {
     if !why.decisions.is_empty() {
         output::text(format_args!("  {}", strong("decided")))?;
         for decision in &why.decisions {
-            output::text(format_args!("    {}", decisions::line(decision, now, false)))?;
+            output::text(format_args!("    {}", decisions::line(decision, now, Subject::Known)))?;
         }
     }
     Ok(())

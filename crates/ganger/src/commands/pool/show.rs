@@ -2,7 +2,11 @@
 
 use clap::Args;
 
-use super::{count, decisions, money, spent, until, words};
+use super::{
+    count,
+    decisions::{self, Subject},
+    money, spent, until, words,
+};
 use crate::{
     cli::Remote,
     control::{
@@ -143,7 +147,7 @@ impl Show {
         if !found.decisions.is_empty() {
             output::text(strong("decided last"))?;
             for decision in &found.decisions {
-                output::text(format_args!("  {}", decisions::line(decision, now, false)))?;
+                output::text(format_args!("  {}", decisions::line(decision, now, Subject::OfPool)))?;
             }
         }
         Ok(Exit::Ok)

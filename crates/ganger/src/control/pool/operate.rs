@@ -83,7 +83,13 @@ pub(in crate::control) async fn scale(house: &House, scale: PoolScale) -> Result
 
 /// Answers `pool.trust`.
 pub(in crate::control) async fn trust(house: &House, name: PoolName) -> Result<Pool, Refusal> {
-    find::pool_status(house, &name.pool).await?;
+    if find::pool_status(house, &name.pool).await?.listed {
+        let text = format!(
+            "the provider of pool {} has listed its machines: there is nothing to override",
+            name.pool
+        );
+        return Err(Refusal::not_found(text));
+    }
     operate(house, Operator::Trust(name.pool.clone())).await?;
     pool_after(house, &name.pool).await
 }
