@@ -12,7 +12,7 @@ pub(crate) enum Exit {
     NotSuccessful = 1,
     /// The command line or the configuration is wrong.
     Usage = 64,
-    /// There is no such build, builder, scheduler or file.
+    /// There is no such build, builder, scheduler, worker, pool, instance or file.
     NotFound = 66,
     /// No master answers on the control socket.
     Unreachable = 69,
@@ -41,7 +41,7 @@ impl Exit {
             Self::Ok => "it is done",
             Self::NotSuccessful => "the build that was waited for did not succeed",
             Self::Usage => "the command line or the configuration is wrong",
-            Self::NotFound => "there is no such build, builder, scheduler or file",
+            Self::NotFound => "there is no such build, builder, scheduler, worker, pool, instance or file",
             Self::Unreachable => "no master answers on the control socket",
             Self::Internal => "something failed that should not have",
             Self::CannotCreate => "a file or directory cannot be made",
