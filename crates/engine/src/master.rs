@@ -41,6 +41,7 @@ mod ports;
 mod providers;
 #[cfg(test)]
 mod tests;
+mod turns;
 mod workshop;
 
 use std::{fmt, sync::Arc, time::Duration};
@@ -51,12 +52,13 @@ use pools::{Instance, Operator, PoolStatus, plan::PoolPlan};
 use storage::StorageError;
 use tokio::sync::{Mutex, mpsc, oneshot, watch};
 
-use self::providers::Suppliers;
+use self::{providers::Suppliers, turns::Meter};
 pub use self::{
     ledger::Ledger,
     owner::{Owner, Parts, StartError, start},
     ports::{Connections, Runner},
     providers::{NoProviders, ProviderLimits, ProviderUnusable, Providers},
+    turns::Turns,
     workshop::Workshop,
 };
 use crate::{
@@ -174,6 +176,7 @@ pub struct Master {
     providers: Arc<dyn Providers>,
     /// What is in force, or about to be.
     suppliers: Arc<Mutex<Suppliers>>,
+    meter: Arc<Meter>,
 }
 
 impl fmt::Debug for Master {
@@ -360,6 +363,11 @@ impl Master {
     /// How the master fares with its database.
     pub fn health(&self) -> Health {
         *self.health.borrow()
+    }
+
+    /// How often the core was woken because something was due (a pass of the pools, a timer), and how long that took.
+    pub fn turns(&self) -> Turns {
+        self.meter.turns()
     }
 
     async fn ask(

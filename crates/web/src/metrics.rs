@@ -5,7 +5,10 @@ mod pool;
 #[cfg(test)]
 mod tests;
 
-use engine::{core::Status, master::Health};
+use engine::{
+    core::Status,
+    master::{Health, Turns},
+};
 use model::{Json, Time};
 use pools::PoolStatus;
 use serde::Serialize;
@@ -21,6 +24,7 @@ pub(crate) struct Figures {
     version: &'static str,
     started_at: Time,
     health: Health,
+    turns: Turns,
     /// `None` when the master could not say.
     status: Option<Status>,
     /// Empty when the master could not say.
@@ -33,7 +37,8 @@ pub(crate) async fn look(house: &House) -> Figures {
     let pools = house.master.pools().await.unwrap_or_default();
     // Last, so that what made the others fail is seen.
     let health = house.master.health();
-    Figures { version: house.version, started_at: house.started_at, health, status, pools }
+    let (version, started_at, turns) = (house.version, house.started_at, house.master.turns());
+    Figures { version, started_at, health, turns, status, pools }
 }
 
 /// All figures, written down.

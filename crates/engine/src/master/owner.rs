@@ -23,6 +23,7 @@ use super::{
     pipe::{Pipe, Refused},
     ports::{Connections, Runner},
     providers::{self, Hands, Suppliers},
+    turns::Meter,
 };
 use crate::{Action, Answer, Batch, Clock, Core, Event, Notice, NoticeSender, ReplyId, worker::Report};
 
@@ -108,6 +109,7 @@ enum Waiter {
 /// The owner of the core; [`run`](Self::run) it as a task.
 pub struct Owner {
     core: Core,
+    meter: Arc<Meter>,
     clock: Arc<dyn Clock>,
     ledger: Arc<dyn Ledger>,
     connections: Arc<dyn Connections>,
@@ -148,6 +150,7 @@ impl Owner {
         let (sender, requests) = mpsc::channel(limits.requests);
         let (health, healthy) = watch::channel(Health::Good);
         let (drained, is_drained) = watch::channel(false);
+        let meter = Arc::new(Meter::default());
         let master = Master {
             requests: sender,
             health: healthy,
@@ -156,11 +159,13 @@ impl Owner {
             ledger: Arc::clone(&ledger),
             providers,
             suppliers: Arc::new(tokio::sync::Mutex::new(suppliers.clone())),
+            meter: Arc::clone(&meter),
         };
         let hands = Hands::new(suppliers, Arc::clone(&clock), limits.providers);
         let leases = Leases::new(Arc::clone(&ledger), Arc::clone(&clock));
         let mut owner = Self {
             core,
+            meter,
             clock,
             ledger,
             connections,
@@ -248,7 +253,9 @@ impl Owner {
                 Some(report) = self.reports.recv(), if room => self.report(report),
                 Some(request) = self.requests.recv(), if room => self.request(request),
                 () = sleep(due.unwrap_or_default()), if room && due.is_some() => {
+                    let begun = Instant::now();
                     let batch = self.core.handle_timeout(self.clock.now());
+                    self.meter.add(begun.elapsed());
                     self.put(batch);
                 }
                 _ = sign_of_life.tick(), if room => {

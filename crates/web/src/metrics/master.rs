@@ -7,7 +7,7 @@ use engine::{
 use model::Time;
 
 use super::{Figures, number, truth};
-use crate::exposition::Page;
+use crate::exposition::{Page, whole};
 
 pub(super) fn put(page: &mut Page, figures: &Figures) {
     page.gauge("ganger_build_info", "Always 1; the label has the version of the program.")
@@ -16,6 +16,13 @@ pub(super) fn put(page: &mut Page, figures: &Figures) {
         .put(&[], figures.started_at.since(Time::default()).as_secs_f64());
     page.gauge("ganger_database_up", "Whether the database takes what the master writes.")
         .put(&[], truth(figures.health != Health::Stalled));
+    page.counter(
+        "ganger_turns",
+        "How often the core was woken because a pass of the pools or a timer was due.",
+    )
+    .put(&[], whole(figures.turns.count));
+    page.counter("ganger_turn_seconds", "How long that took; nothing else is decided meanwhile.")
+        .put(&[], figures.turns.took.as_secs_f64());
     let Some(status) = &figures.status else { return };
     page.gauge("ganger_draining", "Whether the master starts no more builds because it is about to end.")
         .put(&[], truth(status.draining));

@@ -100,6 +100,7 @@ fn figures(pools: Vec<PoolStatus>) -> Figures {
         version: "1.2.3",
         started_at: Time::from_epoch_seconds(1_700_000_000),
         health: Health::Good,
+        turns: Turns { count: 4, took: Duration::from_millis(250) },
         status: Some(Status { workers, ..Status::default() }),
         pools,
     }
@@ -113,6 +114,8 @@ fn every_figure_stands_where_users_look_for_it() {
     check("ganger_build_info{version=\"1.2.3\"}", 1.0);
     check("ganger_start_time_seconds", 1_700_000_000.0);
     check("ganger_database_up", 1.0);
+    check("ganger_turns_total", 4.0);
+    check("ganger_turn_seconds_total", 0.25);
     check("ganger_workers{state=\"connected\"}", 1.0);
     check("ganger_workers{state=\"connecting\"}", 0.0);
     check("ganger_workers{state=\"disconnected\"}", 2.0);
