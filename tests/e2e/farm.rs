@@ -263,6 +263,11 @@ impl Drop for Farm {
             master.kill().ok();
             master.wait().ok();
         }
+        // Machines of pools outlive their master.
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+        if let Ok(runtime) = runtime {
+            runtime.block_on(provider_local::end_all(&self.path("machines"))).ok();
+        }
     }
 }
 

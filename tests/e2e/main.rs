@@ -7,4 +7,5 @@ mod farm;
 mod generations;
 mod logs;
 mod operation;
+mod pools;
 mod workers;
