@@ -1,7 +1,7 @@
 //! What is to be seen while it builds: a few lines that change on a terminal, lines one after another elsewhere.
 
 use std::{
-    collections::VecDeque,
+    collections::{BTreeMap, VecDeque},
     io::IsTerminal,
     time::{Duration, Instant},
 };
@@ -30,6 +30,8 @@ pub(super) struct Screen {
     max: usize,
     /// What was decided since the last look: each text once, with the instances that it is about.
     decided: Vec<(String, Vec<i64>)>,
+    /// What instances are called, also those that are gone.
+    slots: BTreeMap<i64, String>,
     kind: Kind,
 }
 
@@ -57,7 +59,7 @@ impl Screen {
         } else {
             Kind::Plain { said_at: None, said: String::new() }
         };
-        Self { max, decided: Vec::new(), kind }
+        Self { max, decided: Vec::new(), slots: BTreeMap::new(), kind }
     }
 
     /// Something was decided. What is decided about one request of hundreds is for `ganger pool why`.
@@ -79,9 +81,12 @@ impl Screen {
         burst: &Burst,
         detail: &PoolDetail,
     ) -> Result<(), Failure> {
+        for instance in &detail.instances {
+            self.slots.entry(instance.instanceid).or_insert_with(|| instance.slot.clone());
+        }
         let reasons: Vec<String> = std::mem::take(&mut self.decided)
             .iter()
-            .map(|(text, instances)| format!("{}{}", whom(instances, detail), for_terminal(text)))
+            .map(|(text, instances)| format!("{}{}", whom(instances, &self.slots), for_terminal(text)))
             .collect();
         match &mut self.kind {
             Kind::Live { lines, decisions } => {
@@ -130,13 +135,10 @@ impl Screen {
 }
 
 /// Whom a decision is about: the one, or how many.
-fn whom(instances: &[i64], detail: &PoolDetail) -> String {
+fn whom(instances: &[i64], slots: &BTreeMap<i64, String>) -> String {
     match instances {
         [] => String::new(),
-        [one] => {
-            let found = detail.instances.iter().find(|instance| instance.instanceid == *one);
-            found.map_or_else(|| format!("instance {one} "), |instance| format!("{} ", instance.slot))
-        }
+        [one] => slots.get(one).map_or_else(|| format!("instance {one} "), |slot| format!("{slot} ")),
         more => format!("{} machines, each: ", more.len()),
     }
 }
