@@ -125,7 +125,8 @@ impl Pools {
             let ended = matches!(machine.status, MachineStatus::Terminated | MachineStatus::ShuttingDown);
             let id = match self.pools[at].by_provider_id.get(&machine.provider_id) {
                 Some(id) => Some(*id),
-                None if ended && machine.status == MachineStatus::Terminated => None,
+                // It is known whose it was only when the provider keeps them apart.
+                None if machine.status == MachineStatus::Terminated && machine.member.is_none() => None,
                 None => self.adopt(now, at, machine),
             };
             match id {
