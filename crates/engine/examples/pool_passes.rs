@@ -73,7 +73,12 @@ fn main() {
         let batch = core.handle(now, Event::Force { force: Box::new(force), reply: ReplyId(0) });
         running.extend(batch.actions.iter().filter_map(started));
     }
-    println!("{} requests came in in {:?}; {} builds run", requests + machines, begun.elapsed(), running.len());
+    println!(
+        "{} requests came in in {:?}; {} builds run",
+        requests + machines,
+        begun.elapsed(),
+        running.len()
+    );
 
     let rounds = 100;
     let begun = Instant::now();

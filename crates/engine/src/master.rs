@@ -52,7 +52,6 @@ use pools::{Instance, Operator, PoolStatus, plan::PoolPlan};
 use storage::StorageError;
 use tokio::sync::{Mutex, mpsc, oneshot, watch};
 
-use self::{providers::Suppliers, turns::Meter};
 pub use self::{
     ledger::Ledger,
     owner::{Owner, Parts, StartError, start},
@@ -61,6 +60,7 @@ pub use self::{
     turns::Turns,
     workshop::Workshop,
 };
+use self::{providers::Suppliers, turns::Meter};
 use crate::{
     NoticeSender, Notices,
     core::{Answer, Event, Force, Reason, Refusal, ReplyId, Status, Unknown},

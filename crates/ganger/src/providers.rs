@@ -18,7 +18,9 @@ pub(crate) struct Suppliers {
 
 /// No worker of a pool can find the master.
 #[derive(Debug, thiserror::Error)]
-#[error("its workers have no address to connect to: let `listen` of [master] have a plain TCP address, or say with `master` where they find one")]
+#[error(
+    "its workers have no address to connect to: let `listen` of [master] have a plain TCP address, or say with `master` where they find one"
+)]
 struct NoAddress;
 
 impl Providers for Suppliers {

@@ -88,9 +88,11 @@ fn builds(connection: &Connection, since: Option<Time>) -> Result<Vec<HistoryBui
 
 fn boots(connection: &Connection) -> Result<Vec<(Arc<str>, Duration)>, rusqlite::Error> {
     let known: Option<i64> = connection
-        .query_row("SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = 'ganger_instances'", [], |row| {
-            row.get(0)
-        })
+        .query_row(
+            "SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = 'ganger_instances'",
+            [],
+            |row| row.get(0),
+        )
         .optional()?;
     if known.is_none() {
         return Ok(Vec::new());
@@ -138,7 +140,11 @@ mod tests {
             priority,
             duration: Duration::from_secs(seconds),
         };
-        assert_eq!(found.builds, [build(100, 5, 60), build(200, 0, 5)], "what was lost or still runs is left out");
+        assert_eq!(
+            found.builds,
+            [build(100, 5, 60), build(200, 0, 5)],
+            "what was lost or still runs is left out"
+        );
         assert_eq!(found.boots, []);
         let since = Some(Time::from_epoch_seconds(150));
         assert_eq!(history(&path, since).unwrap().builds, [build(200, 0, 5)]);

@@ -201,7 +201,8 @@ impl Done {
 }
 
 fn policies() -> clap::builder::PossibleValuesParser {
-    let known = Choice::ALL.map(|choice| clap::builder::PossibleValue::new(choice.name()).help(choice.text()));
+    let known =
+        Choice::ALL.map(|choice| clap::builder::PossibleValue::new(choice.name()).help(choice.text()));
     let all = clap::builder::PossibleValue::new("all").help("all of them");
     known.into_iter().chain([all]).collect::<Vec<_>>().into()
 }
@@ -212,7 +213,11 @@ fn number(text: &str) -> Result<f64, String> {
 
 fn positive(text: &str) -> Result<f64, String> {
     number(text).and_then(|number| {
-        if number > 0.0 && number <= 1e6 { Ok(number) } else { Err("must be more than 0 and at most 1000000".to_owned()) }
+        if number > 0.0 && number <= 1e6 {
+            Ok(number)
+        } else {
+            Err("must be more than 0 and at most 1000000".to_owned())
+        }
     })
 }
 

@@ -30,8 +30,20 @@ fn one_run_is_one_object_and_the_same_again() {
     let args = ["simulate", "--trace", &trace, "--max", "30", "--boot-median", "60", "--json"];
     let run = json(&args);
     for key in [
-        "mean_wait_s", "p50_wait_s", "p99_wait_s", "high_p99_wait_s", "overhead_h", "busy_h", "launches", "never_used",
-        "api_calls", "leaked", "killed_busy", "jobs", "cost", "waits",
+        "mean_wait_s",
+        "p50_wait_s",
+        "p99_wait_s",
+        "high_p99_wait_s",
+        "overhead_h",
+        "busy_h",
+        "launches",
+        "never_used",
+        "api_calls",
+        "leaked",
+        "killed_busy",
+        "jobs",
+        "cost",
+        "waits",
     ] {
         assert!(!run[key].is_null(), "{key} is not in {run}");
     }
@@ -48,11 +60,15 @@ fn a_packed_trace_gives_the_same() {
     let scratch = tempfile::tempdir().expect("a scratch directory");
     let plain = trace(scratch.path());
     let packed = scratch.path().join("trace.csv.gz");
-    let mut writer = flate2::write::GzEncoder::new(fs::File::create(&packed).expect("a file"), Default::default());
+    let mut writer =
+        flate2::write::GzEncoder::new(fs::File::create(&packed).expect("a file"), Default::default());
     writer.write_all(&fs::read(&plain).expect("it is there")).expect("it is written");
     writer.finish().expect("it is written");
     let packed = packed.to_str().expect("UTF-8");
-    assert_eq!(json(&["simulate", "--trace", packed, "--json"]), json(&["simulate", "--trace", &plain, "--json"]));
+    assert_eq!(
+        json(&["simulate", "--trace", packed, "--json"]),
+        json(&["simulate", "--trace", &plain, "--json"])
+    );
 }
 
 #[test]
@@ -68,7 +84,8 @@ fn rules_and_configurations_are_compared_and_drawn() {
 
     let picture = scratch.path().join("frontier.svg");
     let shown = picture.to_str().expect("UTF-8");
-    let output = ganger(&["simulate", "--trace", &trace, "--frontier", "--lambdas", "0.5,1,4", "--plot", shown]);
+    let output =
+        ganger(&["simulate", "--trace", &trace, "--frontier", "--lambdas", "0.5,1,4", "--plot", shown]);
     assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
     assert!(stdout(&output).contains("λ = 4"), "{}", stdout(&output));
     let picture = fs::read_to_string(picture).expect("it is there");
@@ -82,7 +99,7 @@ fn a_pool_of_a_configuration_is_run() {
     let file = scratch.path().join("ganger.toml");
     let pool = |name: &str, max: u32| format!("[[pool]]\nname = \"{name}\"\nmax = {max}\n\n[pool.local]\n\n");
     let text = format!(
-        "[master]\ntitle = \"x\"\n\n{}{}[[builder]]\nname = \"b\"\nworkers = [\"small\"]\n\n[[builder.steps]]\ntype = \"ShellCommand\"\ncommand = \"true\"\n",
+        "[master]\ntitle = \"x\"\n\n{}{}[[builder]]\nname = \"b\"\nworkers = [\"small\"]\n\n[[builder.step]]\ntype = \"ShellCommand\"\ncommand = \"true\"\n",
         pool("small", 3),
         pool("large", 30)
     );

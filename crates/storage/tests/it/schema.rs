@@ -63,6 +63,7 @@ async fn our_tables_are_buildbots() {
         (tables(&ours.path().join("state.sqlite")), tables(&theirs.path().join("state.sqlite")));
     assert_eq!(theirs.len(), 43);
     let mut added = Vec::new();
+    ours.retain(|name, _| !name.starts_with("ganger_"));
     for (name, table) in &mut ours {
         table.indexes.retain(|index, _| {
             let is_added = index.starts_with("ganger_");

@@ -76,7 +76,9 @@ impl Given {
         given.keep_builders_of_pool();
         if given.workload.jobs.is_empty() {
             let advice = "builders are left out that do not name the pool in their `workers`";
-            return Err(Failure::text(Exit::NotFound, "there is nothing to build for this pool").advise(advice));
+            return Err(
+                Failure::text(Exit::NotFound, "there is nothing to build for this pool").advise(advice)
+            );
         }
         Ok(given)
     }
@@ -92,7 +94,8 @@ impl Given {
         if !database.exists() {
             return Err(Failure::text(Exit::NotFound, format!("there is no {}", database.display())));
         }
-        let mut history = storage::history(&database, None).map_err(|error| Failure::new(Exit::Usage, error))?;
+        let mut history =
+            storage::history(&database, None).map_err(|error| Failure::new(Exit::Usage, error))?;
         if let (Some(days), Some(last)) = (days, history.builds.last().map(|build| build.submitted_at)) {
             let since = last - Duration::from_secs_f64(days * 86400.0);
             history.builds.retain(|build| build.submitted_at >= since);
@@ -116,8 +119,12 @@ impl Given {
     /// nothing about them.
     fn keep_builders_of_pool(&mut self) {
         let Some(names) = &self.base.builders else { return };
-        let of_pool: Vec<bool> =
-            self.workload.builders.iter().map(|builder| names.iter().any(|name| **name == *builder.name)).collect();
+        let of_pool: Vec<bool> = self
+            .workload
+            .builders
+            .iter()
+            .map(|builder| names.iter().any(|name| **name == *builder.name))
+            .collect();
         if of_pool.contains(&true) {
             self.workload.jobs.retain(|job| of_pool[job.builder]);
         }

@@ -22,8 +22,9 @@ pub(super) fn draw(file: &Path, done: &[Done]) -> Result<(), Failure> {
     if let Err(error) = draw_into(&mut picture, done) {
         return Err(Failure::text(Exit::Internal, format!("cannot draw: {error}")));
     }
-    std::fs::write(file, picture)
-        .map_err(|error| Failure::text(Exit::CannotCreate, format!("cannot write {}: {error}", file.display())))
+    std::fs::write(file, picture).map_err(|error| {
+        Failure::text(Exit::CannotCreate, format!("cannot write {}: {error}", file.display()))
+    })
 }
 
 fn draw_into(picture: &mut String, done: &[Done]) -> Result<(), Box<dyn std::error::Error>> {
@@ -37,7 +38,12 @@ fn draw_into(picture: &mut String, done: &[Done]) -> Result<(), Box<dyn std::err
         .y_label_area_size(60)
         .caption("What waiting less costs", ("sans-serif", 20))
         .build_cartesian_2d(0.0..width, 0.0..height)?;
-    chart.configure_mesh().x_desc("overhead, machine hours").y_desc("mean wait, s").light_line_style(WHITE).draw()?;
+    chart
+        .configure_mesh()
+        .x_desc("overhead, machine hours")
+        .y_desc("mean wait, s")
+        .light_line_style(WHITE)
+        .draw()?;
     let point = |run: &Done| (run.outcome.overhead_h, run.outcome.mean_wait_s);
     let mut ours: Vec<(f64, f64)> = done.iter().filter(|run| run.variant.rule.is_none()).map(point).collect();
     ours.sort_by(|a, b| a.0.total_cmp(&b.0));
@@ -45,7 +51,8 @@ fn draw_into(picture: &mut String, done: &[Done]) -> Result<(), Box<dyn std::err
     for run in done {
         let color = if run.variant.rule.is_none() { OURS } else { RED };
         let dot = Circle::new((0, 0), 4, color.filled());
-        let label = Text::new(run.variant.name.clone(), (7, -12), ("sans-serif", 13).into_font().color(&BLACK));
+        let label =
+            Text::new(run.variant.name.clone(), (7, -12), ("sans-serif", 13).into_font().color(&BLACK));
         chart.draw_series([EmptyElement::at(point(run)) + dot + label])?;
     }
     area.present()?;

@@ -15,7 +15,7 @@ const COLUMNS: [&str; 10] =
 /// Prints all runs: what was built, a line for each run, and more of a single one.
 pub(super) fn all(given: &Given, done: &[Done]) -> Result<(), Failure> {
     let jobs = &given.workload.jobs;
-    let first = jobs.first().map_or(Time::default(), |job| job.arrival);
+    let first = jobs.first().map_or_else(Time::default, |job| job.arrival);
     let last = jobs.last().map_or(first, |job| job.arrival);
     let took = span(i64::try_from(last.since(first).as_secs()).unwrap_or(i64::MAX));
     let hours = given.workload.work().as_secs_f64() / 3600.0;
@@ -76,7 +76,8 @@ fn line(cells: &[String; 10], widths: &[usize]) -> String {
 }
 
 fn detail(outcome: &Outcome) -> Result<(), Failure> {
-    let Outcome { finished, merged, failed, lost, peak, api_calls, throttles, busy_h, overhead_h, .. } = outcome;
+    let Outcome { finished, merged, failed, lost, peak, api_calls, throttles, busy_h, overhead_h, .. } =
+        outcome;
     for Waits { priority, jobs, mean, p50, p90, p99, max } in &outcome.waits {
         output::text(format!(
             "priority {priority}: {jobs} jobs waited {mean:.1} s on average, p50 {p50:.1} s, p90 {p90:.1} s, p99 {p99:.1} s, at most {max:.1} s"
