@@ -69,8 +69,6 @@ pub enum ReasonCode {
     Collapsed,
     /// Its builder (or a limit of the user) runs as much as it may.
     Limit,
-    /// It is too young.
-    Debounce,
     /// Machines that are there or on their way will take it in time.
     Covered,
     /// Another pool takes it sooner, or for less.

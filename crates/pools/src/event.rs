@@ -17,6 +17,13 @@ pub enum Event {
         /// Its builder.
         builder: BuilderId,
     },
+    /// Work that came in needs no build of its own any more: it was cancelled, or merged into other work.
+    Withdrawn {
+        /// Its builder.
+        builder: BuilderId,
+        /// When it came in.
+        submitted_at: Time,
+    },
     /// A build was started on an instance.
     BuildStarted {
         /// Where.

@@ -3,7 +3,7 @@
 //! Pure: the same arguments give the same plan. One call plans all pools, because requests choose between pools and
 //! pools compete for limits. The way of a request through it:
 //!
-//! 1. [`effective`]: what a new machine cannot help is put aside (merged, locked, limited, too young).
+//! 1. [`effective`]: what a new machine cannot help is put aside (merged, locked, limited).
 //! 2. [`places`]: machines and workers that have room for one more build take what they can.
 //! 3. [`ladder`]: the rest is listed, in order, on idle machines, machines on their way and (by [`flow`], never one by
 //!    one) places that become free; another machine only when the wait is worth it.
@@ -39,7 +39,7 @@ use crate::{Demand, learn::Jobs};
 /// `jobs` is how long builds of each builder take. Indices in `demand` that lead nowhere are passed over.
 pub fn plan(now: Time, demand: &Demand, views: &[View<'_>], common: &Common, jobs: &Jobs) -> Vec<PoolPlan> {
     let mut desks: Vec<_> = views.iter().map(|view| desk::Desk::new(now, view, demand, jobs)).collect();
-    schedule::requests(now, demand, &mut desks);
+    schedule::requests(demand, &mut desks);
     for desk in &mut desks {
         minimum::fill_up(desk);
     }

@@ -24,6 +24,7 @@ mod money;
 mod operating;
 mod passing;
 mod pool;
+mod sharing;
 mod slots;
 mod state;
 mod status;
@@ -151,6 +152,7 @@ impl Pools {
     pub fn handle(&mut self, now: Time, event: Event) -> Batch {
         match event {
             Event::Requested { builder } => self.requested(now, builder),
+            Event::Withdrawn { builder, submitted_at } => self.withdrawn(now, builder, submitted_at),
             Event::BuildStarted { instance, build, builder, request, priority, waited } => {
                 self.build_started(now, instance, &Started { build, builder, request, priority, waited });
             }

@@ -2,7 +2,7 @@
 
 use std::{mem, time::Duration};
 
-use model::{BuildRequestId, InstanceId, Time};
+use model::{BuildRequestId, BuilderId, InstanceId, Time};
 use pools::{
     Batch as PoolBatch, Event as PoolEvent, Instance, Operator, Order, PoolStatus, ReasonCode, Subject,
     plan::PoolPlan,
@@ -220,10 +220,10 @@ impl Core {
         self.pools.next_deadline().map(|due| due.max(self.pools_rest))
     }
 
-    /// Something changed for the builders of pools that they are not told otherwise.
-    pub(super) fn kick_pools(&mut self, now: Time, builder: model::BuilderId) {
+    /// Something happened to the demand for a builder, if pools build it.
+    pub(super) fn tell_of_builder(&mut self, now: Time, builder: BuilderId, event: pools::Event) {
         if self.builders.get(&builder).is_some_and(|builder| !builder.pools.is_empty()) {
-            self.pools.kick(now);
+            self.tell(now, event);
         }
     }
 

@@ -89,9 +89,7 @@ impl Core {
             self.hold(request, Request { buildset, builder, priority, submitted_at: now, build: None });
         }
         for &builder in &builders {
-            if self.builders.get(&builder).is_some_and(|builder| !builder.pools.is_empty()) {
-                self.tell(now, pools::Event::Requested { builder });
-            }
+            self.tell_of_builder(now, builder, pools::Event::Requested { builder });
             self.offer_builder(now, builder);
         }
         if requests.is_empty() {
@@ -115,11 +113,11 @@ impl Core {
         if let Some(build) = request.build {
             return self.stop_build(build, reason, reply);
         }
-        let (builder, key) = (request.builder, request.key(id));
+        let (builder, key, submitted_at) = (request.builder, request.key(id), request.submitted_at);
         self.dequeue(builder, key);
         self.write(Write::Claim { request: id, at: now });
         self.complete_request(now, id, Results::Cancelled);
-        self.kick_pools(now, builder);
+        self.tell_of_builder(now, builder, pools::Event::Withdrawn { builder, submitted_at });
         self.reply(reply, Answer::Done);
     }
 

@@ -36,6 +36,8 @@ pub(super) struct Desk<'a> {
     pub(super) expected: Expected<'a>,
     pub(super) flow: Flow,
     pub(super) ladder: Ladder,
+    /// Machines on their way that are likely to come.
+    pub(super) likely: u32,
     places: Places,
     pub(super) market: Market<'a>,
     pub(super) limits: Limits,
@@ -109,6 +111,7 @@ impl<'a> Desk<'a> {
             expected,
             flow,
             ladder,
+            likely: u32::try_from(coming.len()).unwrap_or(u32::MAX),
             places,
             market,
             limits,

@@ -1,26 +1,19 @@
 //! What of the demand a new machine can help.
 
-use std::time::Duration;
-
-use model::Time;
-
 use crate::{Demand, Waiting, plan::Why};
 
-/// A request that is younger may be merged, cancelled or taken before a plan is worth it.
-const DEBOUNCE: Duration = Duration::from_secs(1);
-
-/// Goes through the requests in their order and puts aside what a new machine cannot help.
+/// Goes through the requests in their order and puts aside what a new machine cannot help. None is too young: a plan is
+/// made a second after something has changed, which is enough for those that are merged, cancelled or taken at once.
 #[derive(Debug)]
 pub(super) struct Effective<'a> {
-    now: Time,
     demand: &'a Demand,
     /// Free permits that no request before has.
     free: Vec<u32>,
 }
 
 impl<'a> Effective<'a> {
-    pub(super) fn new(now: Time, demand: &'a Demand) -> Self {
-        Self { now, demand, free: demand.permits.iter().map(|permit| permit.free).collect() }
+    pub(super) fn new(demand: &'a Demand) -> Self {
+        Self { demand, free: demand.permits.iter().map(|permit| permit.free).collect() }
     }
 
     /// Why a new machine cannot help a request; `None` when it can, and then it has its permits.
@@ -34,19 +27,11 @@ impl<'a> Effective<'a> {
                 return Some(if permit.is_lock { Why::Lock(name) } else { Why::Limit(name) });
             }
         }
-        if self.now.since(waiting.submitted_at) < DEBOUNCE {
-            return Some(Why::Debounce);
-        }
         for need in &waiting.needs {
             if let Some(free) = self.free.get_mut(*need) {
                 *free = free.saturating_sub(1);
             }
         }
         None
-    }
-
-    /// When the youngest requests are old enough.
-    pub(super) fn mature(waiting: &Waiting) -> Time {
-        waiting.submitted_at + DEBOUNCE
     }
 }

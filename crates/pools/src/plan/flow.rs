@@ -7,7 +7,7 @@ use model::{BuilderId, Time};
 
 use crate::{
     Demand,
-    learn::{Jobs, LogNormal},
+    learn::{Arrivals, Jobs, LogNormal},
     plan::View,
 };
 
@@ -17,7 +17,10 @@ pub(super) struct Flow {
     /// Builds that are expected to end.
     pub(super) ends: f64,
     /// Requests that are expected.
-    pub(super) arrivals: f64,
+    arrivals: f64,
+    /// Of what came in lately, as much as no machine can help, in as much time.
+    helpless: f64,
+    now: Time,
     /// The time that is looked at: that of a boot (seconds).
     horizon: f64,
     /// How long builds of the pool take (seconds).
@@ -66,7 +69,18 @@ impl Flow {
             }
         }
         let arrivals = view.learned.arrivals.rate(now) * horizon;
-        Self { ends, arrivals, horizon, mean: durations.prior.mean, by_builder }
+        Self { ends, arrivals, helpless: 0.0, now, horizon, mean: durations.prior.mean, by_builder }
+    }
+
+    /// A request of one or more pools cannot be helped by a machine: nor are others like it expected to be.
+    pub(super) fn leave_out(&mut self, submitted_at: Time, pools: usize) {
+        let share = 1.0 / f64::from(u32::try_from(pools).unwrap_or(u32::MAX).max(1));
+        self.helpless += Arrivals::part(self.now, submitted_at, share) * self.horizon;
+    }
+
+    /// Requests that are expected beyond what ends, as far as machines can help them.
+    pub(super) fn missing(&self) -> f64 {
+        (self.arrivals - self.helpless - self.ends).max(0.0)
     }
 
     /// Places that become free beyond what is going to be asked for.

@@ -18,9 +18,12 @@ use crate::{
 };
 
 /// Of what is expected to come in beyond what ends while a machine boots, so much is started ahead.
-const FORECAST: f64 = 0.7;
-/// At most so much for each machine that is busy: one burst is not the beginning of a flood.
-const FORECAST_MOST: f64 = 0.25;
+const FORECAST: f64 = 0.6;
+/// At most so much for each machine that has work, or will have when it is there: one burst is not the beginning of a
+/// flood.
+const FORECAST_MOST: f64 = 0.15;
+/// But never less than so many standard deviations of their number: in small pools chance is large.
+const FORECAST_CHANCE: f64 = 2.0;
 
 /// Machines beyond those for requests, and what follows from their number.
 pub(super) fn fill_up(desk: &mut Desk<'_>) {
@@ -39,7 +42,8 @@ pub(super) fn fill_up(desk: &mut Desk<'_>) {
         Warm::Fixed(count) => count,
         Warm::Share(share) => whole((share * f64::from(busy)).ceil()),
     };
-    let expected = forecast(desk, busy);
+    let needed = busy.saturating_add(supply.idle).saturating_add(desk.likely).saturating_sub(spare);
+    let expected = forecast(desk, needed);
 
     let for_min = min.saturating_sub(there.saturating_add(started).saturating_add(denied));
     let for_warm = warm.saturating_sub(spare.saturating_add(for_min));
@@ -70,13 +74,13 @@ fn minimum(desk: &Desk<'_>) -> (u32, ReasonCode) {
     (min, if scaled > configured { ReasonCode::Scaled } else { ReasonCode::Minimum })
 }
 
-/// How many machines should be free or on their way for what is expected.
-fn forecast(desk: &Desk<'_>, busy: u32) -> u32 {
+/// How many machines should be free or on their way for what is expected, when so many are needed already.
+fn forecast(desk: &Desk<'_>, needed: u32) -> u32 {
     if !desk.view.spec.forecast || desk.flow.is_short() {
         return 0;
     }
-    let missing = (desk.flow.arrivals - desk.flow.ends).max(0.0);
-    whole((FORECAST * missing).min(FORECAST_MOST * f64::from(busy)))
+    let needed = f64::from(needed);
+    whole((FORECAST * desk.flow.missing()).min((FORECAST_MOST * needed).max(FORECAST_CHANCE * needed.sqrt())))
 }
 
 fn start(desk: &mut Desk<'_>, count: u32, code: ReasonCode) {

@@ -2,15 +2,13 @@
 
 use std::collections::BTreeMap;
 
-use model::Time;
-
 use crate::{
     Demand, ReasonCode,
     plan::{Why, desk::Desk, effective::Effective, ladder::Place, limits::Block, places::Places},
 };
 
 /// Lists all requests.
-pub(super) fn requests(now: Time, demand: &Demand, desks: &mut [Desk<'_>]) {
+pub(super) fn requests(demand: &Demand, desks: &mut [Desk<'_>]) {
     let by_name: BTreeMap<&str, usize> =
         desks.iter().enumerate().map(|(at, desk)| (desk.view.spec.name.as_str(), at)).collect();
     let mut pools: Vec<Option<Vec<usize>>> = vec![None; demand.builders.len()];
@@ -19,7 +17,7 @@ pub(super) fn requests(now: Time, demand: &Demand, desks: &mut [Desk<'_>]) {
         let runs = worker.running.iter().filter_map(|(builder, _)| *builder).collect();
         elsewhere.add(worker.room, runs, Some(worker.builders.clone()));
     }
-    let mut effective = Effective::new(now, demand);
+    let mut effective = Effective::new(demand);
 
     for waiting in &demand.requests {
         let (Some(builder), Some(pools)) =
@@ -32,12 +30,10 @@ pub(super) fn requests(now: Time, demand: &Demand, desks: &mut [Desk<'_>]) {
         });
         let Some(first) = pools.first().copied() else { continue };
         if let Some(why) = effective.put_aside(waiting) {
-            let desk = &mut desks[first];
-            if why == Why::Debounce {
-                let mature = Effective::mature(waiting);
-                desk.plan.next = Some(desk.plan.next.map_or(mature, |next| next.min(mature)));
+            desks[first].expect(waiting, None, why);
+            for pool in &*pools {
+                desks[*pool].flow.leave_out(waiting.submitted_at, pools.len());
             }
-            desk.expect(waiting, None, why);
         } else if elsewhere.take(waiting.builder) {
             desks[first].expect(waiting, Some(0.0), Why::Elsewhere);
         } else if let Some(pool) = pools.iter().find(|pool| desks[**pool].take(waiting.builder)) {

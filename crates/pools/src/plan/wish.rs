@@ -28,8 +28,6 @@ pub struct PoolPlan {
     pub cancel: u32,
     /// What each waiting request of this pool can expect, in the order of demand.
     pub requests: Vec<Outlook>,
-    /// When to plan again at the latest though nothing happens: a request is too young now.
-    pub next: Option<Time>,
     /// In one word what it does: the code of the first launch, else of the first thing denied, else
     /// [`ReasonCode::Covered`] or [`ReasonCode::NoDemand`].
     pub code: Option<ReasonCode>,
@@ -102,8 +100,6 @@ pub enum Why {
     Lock(Arc<str>),
     /// It waits for a limit on how much runs at once.
     Limit(Arc<str>),
-    /// It is younger than a second.
-    Debounce,
     /// A machine of the pool has a free place.
     Free,
     /// A worker outside the pools has a free place.
@@ -176,7 +172,6 @@ impl PoolPlan {
             Why::Collapsed(into) => (ReasonCode::Collapsed, format!("it will be merged into request {into}")),
             Why::Lock(name) => (ReasonCode::Lock, format!("waits for {name}")),
             Why::Limit(name) => (ReasonCode::Limit, format!("waits for {name}")),
-            Why::Debounce => (ReasonCode::Debounce, "it has only just been asked for".to_owned()),
             Why::Free => (ReasonCode::Covered, "a machine has a free place for it".to_owned()),
             Why::Elsewhere => {
                 (ReasonCode::Covered, "a worker outside the pools has a free place for it".to_owned())

@@ -8,7 +8,7 @@ use super::{
     Pools,
     entry::{Entry, Run},
 };
-use crate::{Drain, ReasonCode, State};
+use crate::{Drain, ReasonCode, State, learn::Arrivals};
 
 /// So many failures of machinery in a row, of different builders, are the machine's fault.
 const FAILURES: u32 = 3;
@@ -152,12 +152,21 @@ impl Pools {
 
     /// Work came in.
     pub(super) fn requested(&mut self, now: Time, builder: BuilderId) {
-        if let Some(pools) = self.serves.get(&builder) {
-            let share = 1.0 / f64::from(u32::try_from(pools.len()).unwrap_or(u32::MAX).max(1));
-            for pool in pools {
-                self.pools[*pool].state.learned.arrivals.requested(now, share);
-            }
-        }
+        self.count_arrival(builder, |arrivals, share| arrivals.requested(now, share));
         self.kick(now);
+    }
+
+    /// Work that came in needs no build any more.
+    pub(super) fn withdrawn(&mut self, now: Time, builder: BuilderId, submitted_at: Time) {
+        self.count_arrival(builder, |arrivals, share| arrivals.withdrawn(submitted_at, share));
+        self.kick(now);
+    }
+
+    fn count_arrival(&mut self, builder: BuilderId, count: impl Fn(&mut Arrivals, f64)) {
+        let Some(pools) = self.serves.get(&builder) else { return };
+        let share = 1.0 / f64::from(u32::try_from(pools.len()).unwrap_or(u32::MAX).max(1));
+        for pool in pools {
+            count(&mut self.pools[*pool].state.learned.arrivals, share);
+        }
     }
 }

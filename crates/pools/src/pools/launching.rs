@@ -67,14 +67,29 @@ pub(super) struct Orphans {
 }
 
 impl Pools {
-    /// Starts machines as planned, in as many calls as it takes.
-    pub(super) fn launch(&mut self, now: Time, at: usize, launch: &Launch) {
-        if launch.resume {
-            return self.resume(now, at, launch);
+    /// Starts machines as planned. Those of one kind share calls, whatever they are for.
+    pub(super) fn launch(&mut self, now: Time, at: usize, launches: &[Launch]) {
+        let (resumed, bought): (Vec<&Launch>, Vec<&Launch>) =
+            launches.iter().partition(|launch| launch.resume);
+        for launch in resumed {
+            self.resume(now, at, launch);
         }
-        let Some((choice, rest)) = launch.candidates.split_first() else { return };
-        let mut causes = launch.causes.as_slice();
-        let mut left = launch.count;
+        for alike in bought.chunk_by(|a, b| a.candidates == b.candidates && a.image == b.image) {
+            self.buy(now, at, alike);
+        }
+    }
+
+    /// Starts new machines of one kind, in as many calls as it takes.
+    fn buy(&mut self, now: Time, at: usize, launches: &[&Launch]) {
+        let Some(first) = launches.first() else { return };
+        let Some((choice, rest)) = first.candidates.split_first() else { return };
+        let each = |launch: &Launch| {
+            let causes = launch.causes.iter().copied().map(Some).chain(std::iter::repeat(None));
+            causes.take(launch.count as usize).collect::<Vec<_>>()
+        };
+        let mut wanted =
+            launches.iter().flat_map(|launch| each(launch).into_iter().map(|cause| (*launch, cause)));
+        let mut left: u32 = launches.iter().map(|launch| launch.count).sum();
         while left > 0 {
             let pool = &mut self.pools[at];
             let batch = pool.capabilities.as_ref().map_or(1, |capabilities| capabilities.batch.max(1));
@@ -85,16 +100,15 @@ impl Pools {
             left -= count;
             pool.asked = pool.asked.saturating_add(count);
             let mut members = Vec::new();
-            for _ in 0..count {
-                let cause = causes.split_off_first().copied();
+            for (launch, cause) in wanted.by_ref().take(count as usize) {
                 members.push(self.plan_instance(now, at, launch, choice, cause));
             }
             let learned = &mut self.pools[at].state.learned;
-            learned.canary.launched(&launch.image, count);
+            learned.canary.launched(&first.image, count);
             for member in &members {
                 learned.breaker.launched(member.instance, now);
             }
-            self.call(now, at, Orphans { members, image: launch.image.clone() }, choice, rest);
+            self.call(now, at, Orphans { members, image: first.image.clone() }, choice, rest);
         }
     }
 

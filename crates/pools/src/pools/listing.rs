@@ -136,7 +136,7 @@ impl Pools {
                     }
                     self.seen(now, id, machine.status);
                 }
-                None if !ended => {
+                None if !ended && !self.is_of_another_pool(machine) => {
                     unknown.insert(machine.provider_id.clone(), machine.launched_at);
                 }
                 None => {}
@@ -145,6 +145,12 @@ impl Pools {
         self.bury(now, at, asked_at, &seen);
         self.give_up_calls(now, at, asked_at);
         self.reap(now, at, asked_at, unknown);
+    }
+
+    /// Whether a row of any pool has a machine that one pool does not know: a listing may show too much.
+    fn is_of_another_pool(&self, machine: &Machine) -> bool {
+        let called = machine.token.as_ref().is_some_and(|token| self.calls.contains_key(token));
+        called || self.pools.iter().any(|pool| pool.by_provider_id.contains_key(&machine.provider_id))
     }
 
     /// A machine whose name no row has: its row is found by its tag, when there is one that waits for a machine.

@@ -24,6 +24,10 @@ const QUIET: Duration = Duration::from_secs(30);
 const CALL: Duration = Duration::from_secs(60);
 /// Machines that ran while the master did not are expected back for so long.
 const BACK: Duration = Duration::from_secs(60);
+/// A connection that is gone is expected back for so long.
+const BLIP: Duration = Duration::from_secs(30);
+/// How long that takes.
+const RETURN: BootTimes = BootTimes { p50: 30.0, p95: 60.0, samples: 0, connect_rate: 0.99 };
 /// What was learned is written so often at most.
 const SAVE: Duration = Duration::from_secs(10);
 
@@ -94,14 +98,14 @@ impl Pools {
         for (at, plan) in active.iter().zip(&plans) {
             if self.pools[*at].owned() {
                 self.call_off(now, *at, plan.cancel);
-                for launch in &plan.launches {
-                    self.launch(now, *at, launch);
-                }
+                self.launch(now, *at, &plan.launches);
                 self.lay_off(now, *at, plan);
             }
             self.report(now, *at, plan);
         }
         self.shed(now, &spends);
+        let planned: Vec<(usize, &PoolPlan)> = active.iter().copied().zip(&plans).collect();
+        self.give_way(now, demand, &planned);
         self.save(now, &active);
         self.plans = plans;
         let pending = !demand.requests.is_empty();
@@ -204,10 +208,11 @@ impl Pools {
             };
             coming.push(Coming { since, boot: boot(entry) });
         }
-        if self.started_at + BACK > now {
-            let back = |entry: &&Entry| entry.adopted && entry.state() == State::Lost;
-            for entry in pool.members.iter().filter_map(|id| self.entries.get(id)).filter(back) {
-                coming.push(Coming { since: Some(self.started_at), boot: boot(entry) });
+        // A connection that is gone is usually back before another machine could be there.
+        for entry in pool.lost.iter().filter_map(|id| self.entries.get(id)) {
+            let since = if entry.adopted { self.started_at } else { entry.row.since };
+            if since + if entry.adopted { BACK } else { BLIP } > now {
+                coming.push(Coming { since: Some(since), boot: RETURN });
             }
         }
         let outdated =

@@ -66,6 +66,8 @@ pub(super) struct Pool {
     pub(super) busy: BTreeSet<InstanceId>,
     /// Those that have builds which their market will not let end.
     pub(super) endangered: BTreeSet<InstanceId>,
+    /// Those in state `Lost`.
+    pub(super) lost: BTreeSet<InstanceId>,
     /// Those in state `Stopped`.
     pub(super) stopped: BTreeSet<InstanceId>,
     /// Builds on those in state `Busy`.
@@ -172,6 +174,7 @@ impl Pool {
             coming: BTreeSet::new(),
             busy: BTreeSet::new(),
             endangered: BTreeSet::new(),
+            lost: BTreeSet::new(),
             stopped: BTreeSet::new(),
             running: Vec::new(),
             running_of: Vec::new(),
@@ -278,6 +281,9 @@ impl Pool {
             State::Busy => {
                 self.busy.insert(id);
             }
+            State::Lost => {
+                self.lost.insert(id);
+            }
             State::Stopped => {
                 self.stopped.insert(id);
             }
@@ -296,6 +302,7 @@ impl Pool {
         self.coming.remove(&id);
         self.idle.remove(&(entry.row.since, id));
         self.busy.remove(&id);
+        self.lost.remove(&id);
         self.stopped.remove(&id);
     }
 

@@ -6,5 +6,4 @@ mod lives;
 mod money;
 mod people;
 mod providers;
-mod speed;
 mod world;

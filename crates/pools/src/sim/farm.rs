@@ -30,6 +30,8 @@ pub struct Farm {
     /// First requests of builders that have any.
     heads: BTreeSet<(Place, usize)>,
     waiting: usize,
+    /// What was merged since somebody asked: builders, and when the requests came in.
+    merged: Vec<(usize, Time)>,
     workers: HashMap<WorkerKey, Worker>,
     /// Workers that can take more.
     roomy: BTreeSet<Room>,
@@ -200,6 +202,7 @@ impl Farm {
                 .collect(),
             heads: BTreeSet::new(),
             waiting: 0,
+            merged: Vec::new(),
             workers: HashMap::new(),
             roomy: BTreeSet::new(),
             builds: Vec::new(),
@@ -242,6 +245,11 @@ impl Farm {
     pub fn arrive(&mut self, request: usize) {
         self.requests[request].stage = Stage::Waiting;
         self.enqueue(request);
+    }
+
+    /// What was merged since this was asked last: builders, and when the requests came in.
+    pub fn take_merged(&mut self) -> Vec<(usize, Time)> {
+        std::mem::take(&mut self.merged)
     }
 
     /// The worker of an instance can build.

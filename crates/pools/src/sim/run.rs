@@ -372,6 +372,9 @@ impl<P: Policy> Simulation<P> {
             for build in started {
                 self.start(build);
             }
+            for (builder, submitted_at) in self.farm.take_merged() {
+                self.tell(Event::Withdrawn { builder: builder_id(builder), submitted_at });
+            }
         }
         if self.master == Master::Crashed {
             self.crash();

@@ -27,7 +27,7 @@ fn part(part: u64) {
     for seed in seeds {
         let survived = std::panic::catch_unwind(|| survives(seed));
         if let Err(problem) = survived.unwrap_or_else(|_| Err("it panicked".to_owned())) {
-            writeln!(failed, "GANGER_SEED={seed}: {problem}").unwrap();
+            writeln!(failed, "GANGER_SEED={seed}: {problem}").expect("memory");
         }
     }
     assert!(failed.is_empty(), "{failed}");

@@ -115,16 +115,6 @@ fn a_request_that_lacks_one_permit_leaves_the_others_to_those_behind_it() {
 }
 
 #[test]
-fn a_request_counts_when_it_is_a_second_old() {
-    let mut world = World::burst(2);
-    world.demand.requests[0].submitted_at = NOW - Duration::from_millis(999);
-    world.demand.requests[1].submitted_at = NOW - Duration::from_millis(1000);
-    let plan = world.only();
-    assert_eq!((&plan.requests[0].why, &plan.requests[1].why), (&Why::Debounce, &Why::New));
-    assert_eq!(plan.next, Some(NOW + Duration::from_millis(1)));
-}
-
-#[test]
 fn indices_that_lead_nowhere_are_passed_over() {
     let mut world = World::burst(3);
     world.demand.requests[0].builder = 99;

@@ -255,3 +255,26 @@ fn what_a_dry_run_says_is_what_a_pass_does() {
     world.run(4);
     assert_eq!(world.launched, 4);
 }
+
+#[test]
+fn a_pool_that_has_more_than_its_share_gives_way() {
+    let mut other = model::pool::PoolSpec { name: "other".to_owned(), ..spec(10) };
+    other.idle = Idle::Forever;
+    let limits = model::pool::PoolLimits { max: Some(6), ..model::pool::PoolLimits::default() };
+    let mut world = World::with(vec![spec(10)], limits);
+    world.ask(200, 0);
+    world.until(200, "all machines", |world| world.in_state(State::Busy).len() == 6);
+    // A second pool comes; in this small world all builders may use it, and its machines never come up.
+    world.specs.push(std::sync::Arc::new(other));
+    world.reconfigure(|_| ());
+    let capabilities = world.offers.clone();
+    world.tell(Event::Offers { pool: "other".to_owned(), capabilities });
+    world.tell(Event::Lease { pool: "other".to_owned(), fence: Some(9) });
+    world.operate(Operator::Scale { pool: "other".to_owned(), min: Some(5) });
+    world.until(400, "half of them", |world| {
+        let status = world.pools.status(world.now);
+        status.iter().all(|pool| pool.live == 3)
+    });
+    assert_eq!(world.retried, 0, "no build was cut off");
+    assert!(world.said(ReasonCode::GlobalMax).iter().any(|text| text.contains("gives way to other")));
+}

@@ -87,10 +87,11 @@ impl Farm {
             self.permits[*permit].used += 1;
         }
         if self.builders[builder].collapses {
-            for (_, _, merged) in std::mem::take(&mut self.builders[builder].queue) {
+            for (_, submitted_at, merged) in std::mem::take(&mut self.builders[builder].queue) {
                 self.requests[merged].stage = Stage::Done(false);
                 self.requests[merged].first_start.get_or_insert(now);
                 self.waiting -= 1;
+                self.merged.push((builder, submitted_at));
             }
             self.heads.retain(|(_, head)| *head != builder);
         }

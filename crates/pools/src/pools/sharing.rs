@@ -1,0 +1,116 @@
+//! Pools that have more than their share of a common maximum give way to pools that have less: not by ending builds, but
+//! by giving machines no more of them. Dealing out new machines fairly is not enough: a pool whose queue never ends
+//! would never need a new one, and keep all it has.
+
+use std::cmp::Reverse;
+
+use model::{InstanceId, Time};
+
+use super::Pools;
+use crate::{Demand, ReasonCode, State, plan::PoolPlan};
+
+/// A pool, as far as sharing is concerned.
+struct Party {
+    at: usize,
+    /// How many machines it may have when all want more.
+    share: u32,
+    /// How many it has.
+    live: u32,
+    /// How many of those are on their way out.
+    leaving: u32,
+    /// How many more it wants and does not get because of the common maximum.
+    needs: u32,
+    /// How many it may give.
+    spare: u32,
+    /// How urgent the most urgent of its requests is.
+    urgency: Option<i64>,
+}
+
+impl Pools {
+    /// Lets machines go from pools that have too many to pools that have too few.
+    pub(super) fn give_way(&mut self, now: Time, demand: &Demand, plans: &[(usize, &PoolPlan)]) {
+        let Some(max) = self.limits.max else { return };
+        let needs = |plan: &PoolPlan| -> u32 {
+            plan.denied
+                .iter()
+                .filter(|denied| denied.code == ReasonCode::GlobalMax)
+                .map(|denied| denied.count)
+                .sum()
+        };
+        if plans.iter().all(|(_, plan)| needs(plan) == 0) {
+            return;
+        }
+        let mut parties: Vec<Party> = plans
+            .iter()
+            .map(|(at, plan)| {
+                let pool = &self.pools[*at];
+                let leaving =
+                    [State::Draining, State::Stopping, State::Terminating].map(|state| pool.count(state));
+                let (live, leaving) = (pool.live(), leaving.iter().sum());
+                let urgency = self.urgency(*at, demand);
+                Party { at: *at, share: 0, live, leaving, needs: needs(plan), spare: plan.min, urgency }
+            })
+            .filter(|party| party.live > 0 || party.needs > 0)
+            .collect();
+        let weight = |party: &Party| u64::from(self.pools[party.at].spec.weight.get());
+        let weights: u64 = parties.iter().map(weight).sum();
+        let shares: Vec<u32> = parties
+            .iter()
+            .map(|party| u32::try_from(u64::from(max) * weight(party) / weights.max(1)).unwrap_or(max).max(1))
+            .collect();
+        for (party, share) in parties.iter_mut().zip(shares) {
+            let least = share.max(party.spare);
+            (party.share, party.spare) =
+                (share, party.live.saturating_sub(party.leaving).saturating_sub(least));
+        }
+        let poor = parties.iter().filter(|party| party.needs > 0 && party.live < party.share);
+        let urgency = poor.clone().filter_map(|party| party.urgency).max();
+        let names: Vec<&str> = poor.clone().map(|party| self.pools[party.at].name()).collect();
+        let text = format!(
+            "gives way to {}: no pool has more than its share of {max} machines while another one has less",
+            names.join(", ")
+        );
+        let owed: u32 = poor.map(|party| party.needs.min(party.share - party.live)).sum();
+        let leaving: u32 = parties.iter().map(|party| party.leaving).sum();
+        let mut owed = owed.saturating_sub(leaving);
+        // Those whose requests are more urgent keep what they have.
+        parties.retain(|party| party.spare > 0 && party.urgency <= urgency);
+        parties.sort_by_key(|party| (Reverse(party.spare), party.at));
+        for party in parties {
+            let count = party.spare.min(owed);
+            owed -= count;
+            for id in self.givable(party.at, count) {
+                self.drain(now, id, ReasonCode::GlobalMax, text.clone(), None);
+            }
+        }
+    }
+
+    /// How urgent a pool's requests are: where the class of the most urgent one begins.
+    fn urgency(&self, at: usize, demand: &Demand) -> Option<i64> {
+        let pool = &self.pools[at];
+        let mine = |builder: usize| {
+            let builder = demand.builders.get(builder);
+            builder.is_some_and(|builder| builder.pools.iter().any(|name| **name == *pool.spec.name))
+        };
+        let mine: Vec<bool> = (0..demand.builders.len()).map(mine).collect();
+        let waiting =
+            demand.requests.iter().filter(|waiting| mine.get(waiting.builder).copied().unwrap_or(false));
+        waiting.map(|waiting| pool.spec.class(waiting.priority).from).max()
+    }
+
+    /// Machines that a pool gives: those without work, then those that have built the longest.
+    fn givable(&self, at: usize, count: u32) -> Vec<InstanceId> {
+        let pool = &self.pools[at];
+        let mut busy: Vec<(Time, InstanceId)> = Vec::new();
+        let mut ids: Vec<InstanceId> = Vec::new();
+        let hired = |id: &InstanceId| self.entries.get(id).filter(|entry| !entry.is_guest());
+        ids.extend(pool.idle.iter().map(|(_, id)| *id).filter(|id| hired(id).is_some()));
+        if ids.len() < count as usize {
+            busy.extend(pool.busy.iter().filter_map(|id| Some((hired(id)?.row.since, *id))));
+            busy.sort_unstable();
+            ids.extend(busy.into_iter().map(|(_, id)| id));
+        }
+        ids.truncate(count as usize);
+        ids
+    }
+}
