@@ -1,5 +1,7 @@
 //! Every check and every test, in the order in which they fail soonest.
 
+use std::env;
+
 use anyhow::Result;
 
 use crate::{
@@ -20,6 +22,7 @@ pub(crate) fn run() -> Result<()> {
     )?;
     tools::run("workers for the tests", &mut command("python3", &["tests/python/venvs.py", "--ci"]))?;
     tools::run("tests", &mut cargo(&["nextest", "run", "--workspace", "--locked", "--profile", "ci"]))?;
+    recorded_demand()?;
     tools::run(
         "examples in the documentation",
         &mut cargo(&["test", "--doc", "--workspace", "--locked", "--quiet"]),
@@ -57,6 +60,32 @@ pub(crate) fn run_long() -> Result<()> {
             "chaos",
         ])
         .env("GANGER_SEEDS", "4000"),
+    )
+}
+
+/// Pools on recorded demand, which is not part of the tree.
+#[expect(clippy::print_stderr, reason = "what is not run is told to the person who runs the task")]
+fn recorded_demand() -> Result<()> {
+    if env::var_os("GANGER_TRACES").is_none() {
+        eprintln!("==> pools on recorded demand: NOT RUN, GANGER_TRACES names no directory with recordings");
+        return Ok(());
+    }
+    tools::run(
+        "pools on recorded demand",
+        &mut cargo(&[
+            "nextest",
+            "run",
+            "-p",
+            "ganger-pools",
+            "--locked",
+            "--profile",
+            "long",
+            "--test",
+            "scenarios",
+            "--run-ignored",
+            "only",
+            "s28",
+        ]),
     )
 }
 

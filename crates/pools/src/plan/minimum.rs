@@ -19,6 +19,8 @@ use crate::{
 
 /// Of what is expected to come in beyond what ends while a machine boots, so much is started ahead.
 const FORECAST: f64 = 0.6;
+/// Where waiting is worth less, less is started ahead.
+const FORECAST_LAMBDA: f64 = 0.25;
 /// At most so much for each machine that has work, or will have when it is there: one burst is not the beginning of a
 /// flood.
 const FORECAST_MOST: f64 = 0.15;
@@ -80,7 +82,8 @@ fn forecast(desk: &Desk<'_>, needed: u32) -> u32 {
         return 0;
     }
     let needed = f64::from(needed);
-    whole((FORECAST * desk.flow.missing()).min((FORECAST_MOST * needed).max(FORECAST_CHANCE * needed.sqrt())))
+    let lambda = desk.view.spec.classes.first().map_or(1.0, |class| class.lambda);
+    whole((FORECAST * (lambda / FORECAST_LAMBDA).min(1.0) * desk.flow.missing()).min((FORECAST_MOST * needed).max(FORECAST_CHANCE * needed.sqrt())))
 }
 
 fn start(desk: &mut Desk<'_>, count: u32, code: ReasonCode) {

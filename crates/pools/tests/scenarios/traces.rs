@@ -1,8 +1,10 @@
-//! Demand like that of a large CI, and how well we do against the rules of others. With `GANGER_TRACES` (a directory with
-//! `gecko-t-t-linux-large.csv` and `mobile-3-b-linux-large.csv`, unpacked) the published comparison is repeated; without it
-//! a made-up trace of the same kind must do.
+//! Demand like that of a large CI, and how well we do against the rules of others: made up, and recorded. The recordings
+//! are not part of the tree: `GANGER_TRACES` names the directory with `gecko-t-t-linux-large.csv.gz` and
+//! `mobile-3-b-linux-large.csv.gz`, as docs/pool-policy.md says.
 
 use std::{fs::File, io::BufReader, path::PathBuf};
+
+use flate2::read::GzDecoder;
 
 use pools::sim::{self, Choice, HIGH, Outcome, Setting, Workload};
 
@@ -36,12 +38,18 @@ fn shown(outcome: &Outcome) -> String {
     format!("mean {mean_wait_s:.1} s, p99 {p99_wait_s:.0} s, {overhead_h:.0} h")
 }
 
-fn published(name: &str, seed: u64) -> Option<Workload> {
-    let path = PathBuf::from(std::env::var_os("GANGER_TRACES")?).join(name);
+fn recorded(name: &str, seed: u64) -> Workload {
+    let directory =
+        std::env::var_os("GANGER_TRACES").expect("GANGER_TRACES names the directory of the recordings");
+    let path = PathBuf::from(directory).join(name);
     let file = File::open(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
-    let mut workload = sim::read_trace(BufReader::new(file), POOL).expect("a trace").workload;
+    let mut workload = sim::read_trace(BufReader::new(GzDecoder::new(file)), POOL).expect("a trace").workload;
     workload.mark_high(0.15, HIGH, seed);
-    Some(workload)
+    workload
+}
+
+fn gecko(seed: u64) -> Workload {
+    recorded("gecko-t-t-linux-large.csv.gz", seed)
 }
 
 #[test]
@@ -70,18 +78,20 @@ fn s28_made_up_demand_waits_no_longer_for_much_less() {
 }
 
 #[test]
-fn s28_published_demand_meets_the_bounds() {
+#[ignore = "needs GANGER_TRACES"]
+fn s28_recorded_demand_meets_the_bounds() {
     for seed in 1..=5 {
-        let Some(workload) = published("gecko-t-t-linux-large.csv", seed) else { return };
+        let workload = gecko(seed);
         let outcome = ours(&workload, 1.0, seed);
-        let good = outcome.mean_wait_s <= 48.1 && outcome.p99_wait_s <= 172.0 && outcome.overhead_h <= 8254.0;
+        let good = outcome.mean_wait_s <= 48.0 && outcome.p99_wait_s <= 157.0 && outcome.overhead_h <= 8050.0;
         assert!(good, "seed {seed}: {}", shown(&outcome));
     }
 }
 
 #[test]
+#[ignore = "needs GANGER_TRACES"]
 fn s28_for_every_other_rule_some_lambda_is_better_in_all() {
-    let Some(workload) = published("gecko-t-t-linux-large.csv", 1) else { return };
+    let workload = gecko(1);
     let frontier: Vec<(f64, Outcome)> =
         LAMBDAS.iter().map(|lambda| (*lambda, ours(&workload, *lambda, 1))).collect();
     for rule in Choice::ALL {
@@ -98,8 +108,9 @@ fn s28_for_every_other_rule_some_lambda_is_better_in_all() {
 }
 
 #[test]
+#[ignore = "needs GANGER_TRACES"]
 fn s28_small_bursty_demand_is_no_worse_than_net_demand_at_equal_cost() {
-    let Some(workload) = published("mobile-3-b-linux-large.csv", 1) else { return };
+    let workload = recorded("mobile-3-b-linux-large.csv.gz", 1);
     for rule in [Choice::NetDemand, Choice::NetDemandShort] {
         let other = sim::simulate(setting(&workload, 1.0, 1), rule);
         let runs: Vec<Outcome> = [0.25, 0.5, 0.6, 0.8, 1.0, 1.5, 2.0, 2.3, 2.5, 3.0]
