@@ -106,7 +106,7 @@ impl World {
             .map(|n| Coming { since: Some(NOW - Duration::from_secs(n % 200)), boot })
             .collect();
         let builders = (1..=load.builders)
-            .map(|n| DemandBuilder { id: BuilderId(n), name: "builder".into(), pools: vec![pool.clone()] })
+            .map(|n| DemandBuilder { id: BuilderId(n), pools: vec![pool.clone()] })
             .collect();
         let requests = (0..load.requests)
             .map(|n| Waiting {

@@ -7,7 +7,7 @@ use model::{BuildRequestId, BuilderId, Time};
 /// Everything that waits for the pools, at one moment.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Demand {
-    /// Builders that some pool may build, each once. Requests name them by index.
+    /// Builders that have requests and that some pool may build, each once. Requests name them by index.
     pub builders: Vec<DemandBuilder>,
     /// Requests that nobody has taken, the one that is to be built first first (Buildbot's order: builders by the
     /// priority and then the age of their first request, inside a builder by priority and then age).
@@ -23,8 +23,6 @@ pub struct Demand {
 pub struct DemandBuilder {
     /// Its id.
     pub id: BuilderId,
-    /// Its name.
-    pub name: Arc<str>,
     /// Names of its pools, in the builder's order.
     pub pools: Vec<Arc<str>>,
 }

@@ -1,6 +1,6 @@
 //! What pools are told.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use model::{BuildId, BuildRequestId, BuilderId, InstanceId, Results, Time};
 
@@ -14,13 +14,13 @@ use crate::{
 pub enum Event {
     /// Work came in for a builder that pools build.
     Requested {
-        /// Its builder.
-        builder: BuilderId,
+        /// Names of the pools that build it.
+        pools: Vec<Arc<str>>,
     },
     /// Work that came in needs no build of its own any more: it was cancelled, or merged into other work.
     Withdrawn {
-        /// Its builder.
-        builder: BuilderId,
+        /// Names of the pools that would have built it.
+        pools: Vec<Arc<str>>,
         /// When it came in.
         submitted_at: Time,
     },
@@ -76,6 +76,13 @@ pub enum Event {
         instance: InstanceId,
         /// Why, for people.
         why: String,
+    },
+    /// The dispatcher gives an instance no builds for a reason of its own, or does again.
+    Withheld {
+        /// Which.
+        instance: InstanceId,
+        /// Why it gets none; `None` when it does.
+        why: Option<String>,
     },
     /// The worker of an instance asks for a graceful shutdown.
     Leaving {

@@ -34,6 +34,7 @@ mod surplus;
 mod tests;
 mod timers;
 mod waiting;
+mod withholding;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -109,8 +110,6 @@ pub struct Pools {
     timers: Timers,
     /// How long builds take.
     jobs: Jobs,
-    /// Which pools build for which builder.
-    serves: BTreeMap<BuilderId, Vec<usize>>,
     /// What the last pass planned.
     plans: Vec<PoolPlan>,
     last_pass: Option<Time>,
@@ -136,7 +135,6 @@ impl Pools {
             calls: BTreeMap::new(),
             timers: Timers::default(),
             jobs: Jobs::default(),
-            serves: BTreeMap::new(),
             plans: Vec::new(),
             last_pass: None,
             next_pass: None,
@@ -151,8 +149,8 @@ impl Pools {
     /// Something happened.
     pub fn handle(&mut self, now: Time, event: Event) -> Batch {
         match event {
-            Event::Requested { builder } => self.requested(now, builder),
-            Event::Withdrawn { builder, submitted_at } => self.withdrawn(now, builder, submitted_at),
+            Event::Requested { pools } => self.requested(now, &pools),
+            Event::Withdrawn { pools, submitted_at } => self.withdrawn(now, &pools, submitted_at),
             Event::BuildStarted { instance, build, builder, request, priority, waited } => {
                 self.build_started(now, instance, &Started { build, builder, request, priority, waited });
             }
@@ -164,6 +162,7 @@ impl Pools {
             Event::Ready { instance } => self.ready(now, instance),
             Event::Disconnected { instance, why } => self.disconnected(now, instance, &why),
             Event::Leaving { instance } => self.leaving(now, instance),
+            Event::Withheld { instance, why } => self.withheld(now, instance, why),
             Event::LoginRefused { pool, instance, why } => {
                 if let Some(at) = self.names.get(&pool) {
                     self.refused(now, *at, instance, &why);

@@ -27,8 +27,7 @@ impl Core {
             for (_, builder) in &group.heads {
                 let Some(state) = self.builders.get(builder) else { continue };
                 let index = demand.builders.len();
-                let (name, pools) = (Arc::clone(&state.name), state.pools.clone());
-                demand.builders.push(DemandBuilder { id: *builder, name, pools });
+                demand.builders.push(DemandBuilder { id: *builder, pools: state.pools.clone() });
                 indices.push(index);
                 queued.extend(state.pending.iter().map(|key| (*key, index)));
             }

@@ -1,6 +1,6 @@
 //! The pools inside the core: they are told what happens, and what they decide is carried out in the same breath.
 
-use std::{mem, time::Duration};
+use std::{mem, sync::Arc, time::Duration};
 
 use model::{BuildRequestId, BuilderId, InstanceId, Time};
 use pools::{
@@ -57,7 +57,7 @@ impl Refusals {
 pub(super) struct Loss {
     pub(super) times: u32,
     /// What the last one was lost on.
-    pub(super) offering: Option<std::sync::Arc<str>>,
+    pub(super) offering: Option<Arc<str>>,
 }
 
 impl Core {
@@ -220,10 +220,17 @@ impl Core {
         self.pools.next_deadline().map(|due| due.max(self.pools_rest))
     }
 
-    /// Something happened to the demand for a builder, if pools build it.
-    pub(super) fn tell_of_builder(&mut self, now: Time, builder: BuilderId, event: pools::Event) {
-        if self.builders.get(&builder).is_some_and(|builder| !builder.pools.is_empty()) {
-            self.tell(now, event);
+    /// Something happened to the demand for a builder, which is for the pools that build it, if there are any.
+    pub(super) fn tell_pools_of(
+        &mut self,
+        now: Time,
+        builder: BuilderId,
+        event: impl FnOnce(Vec<Arc<str>>) -> PoolEvent,
+    ) {
+        if let Some(pools) = self.builders.get(&builder).map(|builder| builder.pools.clone())
+            && !pools.is_empty()
+        {
+            self.tell(now, event(pools));
         }
     }
 

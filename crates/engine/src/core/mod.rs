@@ -227,7 +227,7 @@ impl Core {
             Event::CancelRequest { request, reason, reply } => {
                 self.cancel_request(now, request, reason, reply)
             }
-            Event::PauseWorker { worker, reason, reply } => self.pause_worker(&worker, reason, reply),
+            Event::PauseWorker { worker, reason, reply } => self.pause_worker(now, &worker, reason, reply),
             Event::UnpauseWorker { worker, reply } => self.unpause_worker(now, &worker, reply),
             Event::Reconfigure { config, known, reply } => self.reconfigure(now, config, &known, reply),
             Event::Pools(event) => self.pools_event(now, event),

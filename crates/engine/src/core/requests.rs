@@ -89,7 +89,7 @@ impl Core {
             self.hold(request, Request { buildset, builder, priority, submitted_at: now, build: None });
         }
         for &builder in &builders {
-            self.tell_of_builder(now, builder, pools::Event::Requested { builder });
+            self.tell_pools_of(now, builder, |pools| pools::Event::Requested { pools });
             self.offer_builder(now, builder);
         }
         if requests.is_empty() {
@@ -117,7 +117,7 @@ impl Core {
         self.dequeue(builder, key);
         self.write(Write::Claim { request: id, at: now });
         self.complete_request(now, id, Results::Cancelled);
-        self.tell_of_builder(now, builder, pools::Event::Withdrawn { builder, submitted_at });
+        self.tell_pools_of(now, builder, |pools| pools::Event::Withdrawn { pools, submitted_at });
         self.reply(reply, Answer::Done);
     }
 

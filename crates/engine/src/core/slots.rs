@@ -171,6 +171,18 @@ impl Core {
         }
     }
 
+    /// The pools hear whether the worker of a slot is given builds, as far as they do not decide that themselves.
+    pub(super) fn tell_whether_withheld(&mut self, now: Time, id: WorkerId) {
+        let Some(instance) = self.instance_of(id) else { return };
+        let Some(worker) = self.workers.get(&id) else { return };
+        let why = match (&worker.paused, worker.quarantine.until) {
+            (Some(reason), _) => Some(format!("somebody paused its worker: {reason}")),
+            (None, Some(_)) => Some("its machinery failed a build; it is left alone for a while".to_owned()),
+            (None, None) => None,
+        };
+        self.tell(now, PoolEvent::Withheld { instance, why });
+    }
+
     /// The worker of a slot said what it is.
     pub(super) fn instance_attached(
         &mut self,
@@ -188,6 +200,7 @@ impl Core {
     /// The worker of a slot can build: whether it may is for the pools to say.
     pub(super) fn instance_ready(&mut self, now: Time, id: WorkerId) {
         if let Some(instance) = self.instance_of(id) {
+            self.tell_whether_withheld(now, id);
             self.tell(now, PoolEvent::Ready { instance });
             if let Some(state) = self.pools.instance(instance).map(|row| row.state) {
                 self.set_state(instance, state);

@@ -307,7 +307,7 @@ impl Core {
         self.shut_down_if_idle(id);
     }
 
-    pub(super) fn pause_worker(&mut self, name: &str, reason: String, reply: ReplyId) {
+    pub(super) fn pause_worker(&mut self, now: Time, name: &str, reason: String, reply: ReplyId) {
         let known = self.worker_ids.get(name).copied();
         let Some((id, worker)) = known.and_then(|id| Some((id, self.workers.get_mut(&id)?))) else {
             return self.refuse(reply, Refusal::NoSuchWorker(name.to_owned()));
@@ -316,6 +316,7 @@ impl Core {
             worker.paused = Some(reason);
             self.worker_state_changed(id);
             self.refresh_worker(id);
+            self.tell_whether_withheld(now, id);
         }
         self.reply(reply, Answer::Done);
     }
@@ -335,6 +336,7 @@ impl Core {
             self.worker_state_changed(id);
         }
         self.refresh_worker(id);
+        self.tell_whether_withheld(now, id);
         self.offer_worker(now, id);
         self.reply(reply, Answer::Done);
     }
@@ -410,12 +412,14 @@ impl Core {
         worker.quarantine.until = Some(until);
         worker.quarantine.next = worker.quarantine.next.saturating_mul(2).min(QUARANTINE_MAX);
         self.deadlines.insert((until, Deadline::Quarantine(id)));
+        self.tell_whether_withheld(now, id);
     }
 
     pub(super) fn quarantine_over(&mut self, now: Time, id: WorkerId) {
         let Some(worker) = self.workers.get_mut(&id) else { return };
         worker.quarantine.until = None;
         self.refresh_worker(id);
+        self.tell_whether_withheld(now, id);
         self.offer_worker(now, id);
     }
 

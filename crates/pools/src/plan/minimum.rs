@@ -83,7 +83,10 @@ fn forecast(desk: &Desk<'_>, needed: u32) -> u32 {
     }
     let needed = f64::from(needed);
     let lambda = desk.view.spec.classes.first().map_or(1.0, |class| class.lambda);
-    whole((FORECAST * (lambda / FORECAST_LAMBDA).min(1.0) * desk.flow.missing()).min((FORECAST_MOST * needed).max(FORECAST_CHANCE * needed.sqrt())))
+    whole(
+        (FORECAST * (lambda / FORECAST_LAMBDA).min(1.0) * desk.flow.missing())
+            .min((FORECAST_MOST * needed).max(FORECAST_CHANCE * needed.sqrt())),
+    )
 }
 
 fn start(desk: &mut Desk<'_>, count: u32, code: ReasonCode) {

@@ -156,7 +156,7 @@ impl World {
         let index = self.demand.builders.len();
         let id = BuilderId(i64::try_from(index).unwrap() + 1);
         let pools = pools.iter().map(|pool| Arc::from(*pool)).collect();
-        self.demand.builders.push(DemandBuilder { id, name: format!("builder-{index}").into(), pools });
+        self.demand.builders.push(DemandBuilder { id, pools });
         index
     }
 

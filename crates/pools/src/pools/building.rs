@@ -1,6 +1,6 @@
 //! Builds that begin and end on instances.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use model::{BuildId, BuildRequestId, BuilderId, InstanceId, Results, Time};
 
@@ -151,22 +151,21 @@ impl Pools {
     }
 
     /// Work came in.
-    pub(super) fn requested(&mut self, now: Time, builder: BuilderId) {
-        self.count_arrival(builder, |arrivals, share| arrivals.requested(now, share));
+    pub(super) fn requested(&mut self, now: Time, pools: &[Arc<str>]) {
+        self.count_arrival(pools, |arrivals, share| arrivals.requested(now, share));
         self.kick(now);
     }
 
     /// Work that came in needs no build any more.
-    pub(super) fn withdrawn(&mut self, now: Time, builder: BuilderId, submitted_at: Time) {
-        self.count_arrival(builder, |arrivals, share| arrivals.withdrawn(submitted_at, share));
+    pub(super) fn withdrawn(&mut self, now: Time, pools: &[Arc<str>], submitted_at: Time) {
+        self.count_arrival(pools, |arrivals, share| arrivals.withdrawn(submitted_at, share));
         self.kick(now);
     }
 
-    fn count_arrival(&mut self, builder: BuilderId, count: impl Fn(&mut Arrivals, f64)) {
-        let Some(pools) = self.serves.get(&builder) else { return };
+    fn count_arrival(&mut self, pools: &[Arc<str>], count: impl Fn(&mut Arrivals, f64)) {
         let share = 1.0 / f64::from(u32::try_from(pools.len()).unwrap_or(u32::MAX).max(1));
-        for pool in pools {
-            count(&mut self.pools[*pool].state.learned.arrivals, share);
+        for at in pools.iter().filter_map(|name| self.names.get(&**name)) {
+            count(&mut self.pools[*at].state.learned.arrivals, share);
         }
     }
 }

@@ -183,6 +183,7 @@ impl Pools {
         let pool = &mut self.pools[at];
         pool.members.remove(&id);
         pool.endangered.remove(&id);
+        pool.withheld.remove(&id);
         pool.slots.release(entry.row.slot.number);
         if let Some(provider_id) = &entry.row.provider_id
             && pool.by_provider_id.get(provider_id) == Some(&id)

@@ -25,6 +25,8 @@ pub(super) struct Entry {
     pub(super) adopted: bool,
     /// Whether the dispatcher was told to give it no more builds.
     pub(super) closed: bool,
+    /// Why the dispatcher gives it no builds for a reason of its own.
+    pub(super) withheld: Option<String>,
     /// Since when its boot counts.
     pub(super) boot_from: Time,
     /// Whether it is counted as a boot that failed.
@@ -103,6 +105,7 @@ impl Entry {
             ready: false,
             adopted: false,
             closed: false,
+            withheld: None,
             boot_from,
             failed: false,
             settled: false,

@@ -128,6 +128,10 @@ impl Pools {
             1 => "one build".to_owned(),
             n => format!("{n} builds"),
         };
+        let open = matches!(row.state, State::Idle | State::Busy);
+        if let Some(withheld) = entry.withheld.as_ref().filter(|_| open) {
+            return format!("gets no builds, runs {builds}: {withheld}");
+        }
         match row.state {
             State::Planned => "the provider is asked for it as soon as it takes another call".to_owned(),
             State::Requested if now.since(entry.boot_from).as_secs() > 60 => {

@@ -10,6 +10,7 @@ use model::{BuildRequestId, BuilderId, Time};
 use super::{Pools, Reason, entry::Entry, pool::Pool};
 use crate::{
     Demand, Offering, ReasonCode, State, Waiting,
+    demand::DemandBuilder,
     learn::BootTimes,
     plan::{self, Coming, Common, Partly, PoolPlan, Room, Spend, Supply, View},
 };
@@ -86,7 +87,6 @@ impl Pools {
     /// See [`Pools::pass`].
     pub(super) fn run_pass(&mut self, now: Time, demand: &Demand) {
         (self.last_pass, self.next_pass) = (Some(now), None);
-        self.learn_builders(demand);
         let active: Vec<usize> = self.active().collect();
         for at in &active {
             self.judge(now, *at);
@@ -129,18 +129,6 @@ impl Pools {
         self.next_pass = self.next_pass.into_iter().chain(next).min();
     }
 
-    /// Which pools build for which builder, for work that comes in later.
-    fn learn_builders(&mut self, demand: &Demand) {
-        let mut serves: BTreeMap<BuilderId, Vec<usize>> = BTreeMap::new();
-        for builder in &demand.builders {
-            let pools = builder.pools.iter().filter_map(|pool| self.names.get(&**pool).copied());
-            serves.insert(builder.id, pools.collect());
-        }
-        if !demand.builders.is_empty() {
-            self.serves = serves;
-        }
-    }
-
     /// Whether machines of a pool come up at all.
     pub(super) fn judge(&mut self, now: Time, at: usize) {
         let pool = &mut self.pools[at];
@@ -161,7 +149,7 @@ impl Pools {
             offerings,
             supply: Supply {
                 live: pool.live(),
-                idle: pool.count(State::Idle),
+                idle: pool.count(State::Idle) - self.withheld_idle(parts.at),
                 partly: &parts.partly,
                 full: parts.full,
                 running: &pool.running,
@@ -179,7 +167,8 @@ impl Pools {
         let pool = &self.pools[at];
         let mut partly = Vec::new();
         if pool.spec.max_builds.is_none_or(|most| most.get() > 1) {
-            for entry in pool.busy.iter().filter_map(|id| self.entries.get(id)) {
+            let open = pool.busy.difference(&pool.withheld);
+            for entry in open.filter_map(|id| self.entries.get(id)) {
                 let room = self.room(pool, entry);
                 if room > 0 {
                     partly
@@ -327,14 +316,17 @@ impl Pools {
         if self.pools.iter().all(|pool| pool.endangered.is_empty()) {
             return None;
         }
-        let mut more = Vec::new();
+        let (mut more, mut builders) = (Vec::new(), demand.builders.clone());
         for (request, run, entry) in self.endangered() {
-            let Some(builder) = demand.builders.iter().position(|builder| builder.id == run.builder) else {
-                continue;
-            };
             if self.ends_in_time(run.builder, run.since, entry) {
                 continue;
             }
+            let known = builders.iter().position(|builder| builder.id == run.builder);
+            let builder = known.unwrap_or_else(|| {
+                let pools = vec![self.pools[entry.pool].name().into()];
+                builders.push(DemandBuilder { id: run.builder, pools });
+                builders.len() - 1
+            });
             more.push(Waiting {
                 request,
                 builder,
@@ -352,7 +344,7 @@ impl Pools {
         let replaced = more.iter().map(|waiting| waiting.request).collect();
         let mut demand = demand.clone();
         more.append(&mut demand.requests);
-        demand.requests = more;
+        (demand.builders, demand.requests) = (builders, more);
         Some((demand, replaced))
     }
 

@@ -66,6 +66,8 @@ pub(super) struct Pool {
     pub(super) busy: BTreeSet<InstanceId>,
     /// Those that have builds which their market will not let end.
     pub(super) endangered: BTreeSet<InstanceId>,
+    /// Those that the dispatcher gives no builds for a reason of its own.
+    pub(super) withheld: BTreeSet<InstanceId>,
     /// Those in state `Lost`.
     pub(super) lost: BTreeSet<InstanceId>,
     /// Those in state `Stopped`.
@@ -174,6 +176,7 @@ impl Pool {
             coming: BTreeSet::new(),
             busy: BTreeSet::new(),
             endangered: BTreeSet::new(),
+            withheld: BTreeSet::new(),
             lost: BTreeSet::new(),
             stopped: BTreeSet::new(),
             running: Vec::new(),

@@ -46,7 +46,7 @@ impl Pools {
             }
             candidates.push((
                 Reverse(pool.is_outdated(entry)),
-                Reverse(entry.impaired.is_some() || entry.row.failures > 0 || entry.rebalance),
+                Reverse(is_unwell(entry)),
                 Reverse(self.too_old_at(entry).is_some_and(|at| at <= now)),
                 Reverse(entry.row.price),
                 *since,
@@ -63,6 +63,10 @@ impl Pools {
             }
         }
     }
+}
+
+fn is_unwell(entry: &Entry) -> bool {
+    entry.withheld.is_some() || entry.impaired.is_some() || entry.row.failures > 0 || entry.rebalance
 }
 
 /// Whether the hour that is paid is about to end.

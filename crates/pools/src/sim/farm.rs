@@ -68,7 +68,6 @@ type Room = (Reverse<usize>, i64, WorkerKey);
 
 #[derive(Debug)]
 struct FarmBuilder {
-    name: Arc<str>,
     pools: Vec<Arc<str>>,
     needs: Vec<usize>,
     collapses: bool,
@@ -169,7 +168,6 @@ impl Farm {
                 .builders
                 .iter()
                 .map(|builder| FarmBuilder {
-                    name: builder.name.clone(),
                     pools: builder.pools.clone(),
                     needs: builder.needs.clone(),
                     collapses: builder.collapses,

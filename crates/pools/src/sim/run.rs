@@ -263,8 +263,8 @@ impl<P: Policy> Simulation<P> {
         match what {
             What::Arrive(job) => {
                 self.farm.arrive(job);
-                let builder = builder_id(self.farm.request(job).builder);
-                self.tell(Event::Requested { builder });
+                let pools = self.farm.pools_of(self.farm.request(job).builder).to_vec();
+                self.tell(Event::Requested { pools });
             }
             What::Finish(build) => self.finish(build, false),
             What::Fail(build) => self.finish(build, true),
@@ -373,7 +373,8 @@ impl<P: Policy> Simulation<P> {
                 self.start(build);
             }
             for (builder, submitted_at) in self.farm.take_merged() {
-                self.tell(Event::Withdrawn { builder: builder_id(builder), submitted_at });
+                let pools = self.farm.pools_of(builder).to_vec();
+                self.tell(Event::Withdrawn { pools, submitted_at });
             }
         }
         if self.master == Master::Crashed {

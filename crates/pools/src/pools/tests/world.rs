@@ -412,15 +412,20 @@ impl World {
         true
     }
 
+    fn pool_names(&self) -> Vec<Arc<str>> {
+        self.specs.iter().map(|spec| spec.name.as_str().into()).collect()
+    }
+
     pub(super) fn demand(&self) -> Demand {
-        let names: Vec<Arc<str>> = self.specs.iter().map(|spec| spec.name.as_str().into()).collect();
-        let builders =
-            (0..4).map(|id| DemandBuilder { id: BuilderId(id), name: "b".into(), pools: names.clone() });
+        let names = self.pool_names();
         let mut queue = self.queue.clone();
         queue.sort_by_key(|(id, _, priority, at)| (-priority, *at, *id));
+        // As in the master: builders for which nothing waits are not among them.
+        let waiting: BTreeSet<BuilderId> = queue.iter().map(|(_, builder, ..)| *builder).collect();
+        let index = |builder| waiting.iter().position(|other| *other == builder).unwrap();
         let requests = queue.into_iter().map(|(request, builder, priority, submitted_at)| Waiting {
             request,
-            builder: usize::try_from(builder.0).unwrap(),
+            builder: index(builder),
             priority,
             submitted_at,
             needs: Vec::new(),
@@ -428,7 +433,9 @@ impl World {
             losses: 0,
             lost_on: None,
         });
-        Demand { builders: builders.collect(), requests: requests.collect(), ..Demand::default() }
+        let requests = requests.collect();
+        let builders = waiting.iter().map(|id| DemandBuilder { id: *id, pools: names.clone() }).collect();
+        Demand { builders, requests, ..Demand::default() }
     }
 
     fn dispatch(&mut self) {
@@ -492,7 +499,7 @@ impl World {
             Due::Asks(request, priority) => {
                 let builder = BuilderId(request % 4);
                 self.queue.push((BuildRequestId(request), builder, priority, self.now));
-                self.tell(Event::Requested { builder });
+                self.tell(Event::Requested { pools: self.pool_names() });
             }
             Due::Ends(instance, build) => {
                 let Some(worker) = self.workers.get_mut(&instance) else { return };

@@ -1,6 +1,6 @@
 //! What can be seen of a farm.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, sync::Arc};
 
 use model::InstanceId;
 
@@ -28,6 +28,11 @@ impl Farm {
         &self.requests
     }
 
+    /// Names of the pools that build for a builder.
+    pub fn pools_of(&self, builder: usize) -> &[Arc<str>] {
+        &self.builders[builder].pools
+    }
+
     /// A build.
     pub fn build(&self, build: usize) -> &Build {
         &self.builds[build]
@@ -50,11 +55,7 @@ impl Farm {
                 .builders
                 .iter()
                 .enumerate()
-                .map(|(index, builder)| DemandBuilder {
-                    id: builder_id(index),
-                    name: builder.name.clone(),
-                    pools: builder.pools.clone(),
-                })
+                .map(|(index, builder)| DemandBuilder { id: builder_id(index), pools: builder.pools.clone() })
                 .collect();
         }
         demand.permits.clear();

@@ -153,3 +153,21 @@ fn people_decide_about_what_there_is() {
     cloud.operate(Operator::Resume("linux".to_owned())).pass(Duration::from_secs(6));
     assert_eq!(cloud.machines.len(), 1);
 }
+
+#[test]
+fn what_never_waits_is_expected_again_all_the_same() {
+    let names: Vec<String> = (0..10).map(|n| format!("b{n}")).collect();
+    let builders: Vec<(&str, &[&str])> = names.iter().map(|name| (&**name, &["linux"][..])).collect();
+    let forecast = |spec: &mut PoolSpec| spec.forecast = true;
+    let mut cloud = Cloud::new(&farm_with_pools(&[], &[with(pool("linux", 50), forecast)], &builders));
+    for guest in 0..10 {
+        let session = cloud.log_in("linux", None);
+        cloud.attach(session, &format!("guest {guest}"));
+    }
+    for name in &names {
+        cloud.force(&[name], 0);
+    }
+    assert!(cloud.ids().is_empty(), "each was built at once");
+    cloud.pass(Duration::from_secs(10));
+    assert!(!cloud.ids().is_empty(), "more come in than end while a machine boots");
+}

@@ -158,3 +158,31 @@ fn a_reload_adds_changes_and_removes_pools() {
     let status = cloud.world.core.workers();
     assert!(status.iter().all(|worker| worker.name != "linux-1" || !worker.configured));
 }
+
+#[test]
+fn a_machine_that_is_paused_is_no_place_for_what_waits() {
+    let mut cloud = Cloud::new(&farm_with_pools(&[], &[pool("linux", 5)], &[("b1", &["linux"])]));
+    cloud.force(&["b1"], 0).pass(Duration::from_secs(3));
+    let [first] = cloud.ids()[..] else { panic!("{:?}", cloud.left) };
+    cloud.boots("linux", first);
+    cloud.finish(1, Results::Success);
+    let pause =
+        Event::PauseWorker { worker: "linux-1".to_owned(), reason: "odd".to_owned(), reply: ReplyId(0) };
+    cloud.event(pause).force(&["b1"], 0).pass(Duration::from_secs(3));
+    let [_, second] = cloud.ids()[..] else { panic!("{:?}", cloud.left) };
+    cloud.boots("linux", second);
+    assert!(cloud.left.contains(&"start 2: b1 #2 on linux-2 for [2]".to_owned()), "{:?}", cloud.left);
+    // Nobody needs it: it goes like others without work.
+    cloud.pass(Duration::from_secs(120));
+    assert_eq!(cloud.ids(), [second]);
+}
+
+#[test]
+fn a_machine_whose_machinery_failed_is_no_place_while_it_is_left_alone() {
+    let mut cloud = Cloud::new(&farm_with_pools(&[], &[pool("linux", 5)], &[("b1", &["linux"])]));
+    cloud.force(&["b1"], 0).pass(Duration::from_secs(3));
+    let [first] = cloud.ids()[..] else { panic!("{:?}", cloud.left) };
+    cloud.boots("linux", first);
+    cloud.finish(1, Results::Retry).pass(Duration::from_secs(3));
+    assert_eq!(cloud.ids().len(), 2, "another one is started for what waits again");
+}
