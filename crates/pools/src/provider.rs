@@ -55,6 +55,24 @@ pub struct Capabilities {
     pub api: ApiBudget,
     /// How many more machines the provider's quota allows, if it says.
     pub quota: Option<Quota>,
+    /// How soon after a listing another one is worth its price, while machines come and go.
+    pub look: Look,
+}
+
+/// How often machines are looked for while something is expected of them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Look {
+    /// After one was told to go, and as long as one that was is still there.
+    pub going: Duration,
+    /// While one is on its way.
+    pub coming: Duration,
+}
+
+impl Default for Look {
+    /// For a provider with few calls a second for everybody.
+    fn default() -> Self {
+        Self { going: Duration::from_secs(10), coming: Duration::from_secs(60) }
+    }
 }
 
 /// How fast calls may follow each other: token buckets, as EC2 has them.

@@ -4,12 +4,13 @@ use std::{
     collections::{BTreeMap, BTreeSet},
     io,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
 };
 
 use pools::{
     Capabilities, Market, Offering, Provider, ProviderError, Token,
     metadata::{self, Document},
-    provider::{Answer, ApiBudget, ErrorKind, LaunchRequest, Launched, Machine, MachineStatus, Member},
+    provider::{Answer, ApiBudget, ErrorKind, LaunchRequest, Launched, Look, Machine, MachineStatus, Member},
 };
 use tokio::process::Child;
 
@@ -322,6 +323,8 @@ impl Provider for Local {
                 instances_per_second: 1000.0,
             },
             quota: None,
+            // It costs a look at some directories.
+            look: Look { going: Duration::from_secs(1), coming: Duration::from_secs(5) },
         };
         Box::pin(async move { Ok(capabilities) })
     }

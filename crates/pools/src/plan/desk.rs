@@ -42,6 +42,8 @@ pub(super) struct Desk<'a> {
     pub(super) market: Market<'a>,
     pub(super) limits: Limits,
     pub(super) wants: Vec<Want>,
+    /// How many requests of each class wait for this pool.
+    waiting: Vec<usize>,
     /// What is denied, and how often.
     pub(super) denied: Vec<(Block, u32)>,
     pub(super) plan: PoolPlan,
@@ -116,6 +118,7 @@ impl<'a> Desk<'a> {
             market,
             limits,
             wants: Vec::new(),
+            waiting: vec![0; spec.classes.len()],
             denied: Vec::new(),
             plan: PoolPlan::new(&spec.name),
         }
@@ -160,6 +163,10 @@ impl<'a> Desk<'a> {
     pub(super) fn expect(&mut self, waiting: &Waiting, start: Option<f64>, why: Why) {
         let start =
             start.map(|seconds| self.now + std::time::Duration::from_secs_f64(seconds.clamp(0.0, 3e10)));
+        let class = self.class(waiting);
+        if let Some(count) = self.waiting.get_mut(class) {
+            *count += 1;
+        }
         self.plan.requests.push(Outlook { request: waiting.request, start, why });
     }
 
@@ -272,8 +279,11 @@ impl<'a> Desk<'a> {
     pub(super) fn finish(mut self) -> PoolPlan {
         let mut resumable = self.view.supply.stopped;
         let mut fresh_image = self.view.learned.canary.share(self.wants.iter().map(|want| want.count).sum());
-        let wants = std::mem::take(&mut self.wants);
+        let (wants, min) = (std::mem::take(&mut self.wants), self.plan.min);
         for want in &wants {
+            let waiting =
+                want.need.class.and_then(|class| self.waiting.get(class)).copied().unwrap_or_default();
+            let text = |count| minimum::sentence(self.view, want, count, &self.boot, waiting, min);
             let mut causes = want.causes.as_slice();
             let mut push = |plan: &mut PoolPlan, count: u32, resume: bool, image: &str| {
                 if count == 0 {
@@ -292,7 +302,7 @@ impl<'a> Desk<'a> {
                     image: image.to_owned(),
                     class: want.need.class,
                     code: want.code,
-                    text: minimum::sentence(self.view, want, count, &self.boot, self.demand.requests.len()),
+                    text: text(count),
                     causes: mine.to_vec(),
                 });
             };

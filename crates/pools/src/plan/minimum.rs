@@ -125,13 +125,18 @@ fn idle_timeout(view: &View<'_>, boot: &BootTimes) -> Option<Duration> {
 }
 
 /// Why machines are started, for people.
-pub(super) fn sentence(view: &View<'_>, want: &Want, count: u32, boot: &BootTimes, waiting: usize) -> String {
+pub(super) fn sentence(
+    view: &View<'_>,
+    want: &Want,
+    count: u32,
+    boot: &BootTimes,
+    waiting: usize,
+    min: u32,
+) -> String {
     let machines = plural(count, "machine");
     match (want.code, want.need.class.and_then(|class| view.spec.classes.get(class))) {
-        (ReasonCode::Minimum, _) => format!("{machines} for the minimum of {}", view.spec.min),
-        (ReasonCode::Scaled, _) => {
-            format!("{machines} for the {} that were asked for", view.scaled.unwrap_or(0))
-        }
+        (ReasonCode::Minimum, _) => format!("{machines} for the minimum of {min}"),
+        (ReasonCode::Scaled, _) => format!("{machines} for the {min} that were asked for"),
         (ReasonCode::Warm, _) => format!("{machines} to be kept ready"),
         (ReasonCode::Forecast, _) => {
             format!(

@@ -11,8 +11,6 @@ use crate::{Ended, Order, ReasonCode, State, provider::ProviderError};
 const PAUSE: Duration = Duration::from_secs(5);
 /// The longest pause.
 const LONGEST_PAUSE: Duration = Duration::from_secs(300);
-/// A machine that was told to go is looked for after so long.
-const LOOK_AFTER: Duration = Duration::from_secs(10);
 
 impl Pools {
     /// Ends an instance, whatever runs on it: what may not be cut off is drained first.
@@ -117,7 +115,8 @@ impl Pools {
         match result {
             Ok(()) => {
                 (entry.ending.acked, entry.ending.next, entry.ending.tries) = (Some(now), None, 0);
-                self.list_by(at, now + LOOK_AFTER);
+                let going = self.look(at).going;
+                self.list_by(at, now + going);
             }
             Err(error) => {
                 let pause = PAUSE.saturating_mul(1 << entry.ending.tries.min(10)).min(LONGEST_PAUSE);

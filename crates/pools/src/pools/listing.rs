@@ -11,13 +11,11 @@ use model::{InstanceId, Time};
 use super::{Pools, launching::CallStatus, pool::Sighting, timers::Timer};
 use crate::{
     Market, Order, ReasonCode, State, Token,
-    provider::{Machine, MachineStatus, ProviderError},
+    provider::{Look, Machine, MachineStatus, ProviderError},
 };
 
 /// While anything is live.
 const EACH: Duration = Duration::from_secs(60);
-/// While something is on its way out.
-const SOON: Duration = Duration::from_secs(20);
 /// Two sightings are at least so far apart.
 const APART: Duration = Duration::from_secs(60);
 /// What is younger may not have come to everybody's knowledge yet.
@@ -41,7 +39,13 @@ impl Pools {
     pub(super) fn watch(&mut self, now: Time, at: usize) {
         let listing = &mut self.pools[at].listing;
         listing.until = Some(now + WATCHED);
-        self.list_by(at, now + EACH);
+        let coming = self.look(at).coming;
+        self.list_by(at, now + coming);
+    }
+
+    /// How often a pool's provider may be looked at.
+    pub(super) fn look(&self, at: usize) -> Look {
+        self.pools[at].capabilities.as_ref().map(|capabilities| capabilities.look).unwrap_or_default()
     }
 
     /// When the next listing is due.
@@ -111,8 +115,11 @@ impl Pools {
     fn list_on(&mut self, now: Time, at: usize) {
         let pool = &self.pools[at];
         let watched = pool.listing.until.is_some_and(|until| until > now);
+        let look = self.look(at);
         if pool.count(State::Terminating) > 0 {
-            self.list_by(at, now + SOON);
+            self.list_by(at, now + look.going);
+        } else if !pool.coming.is_empty() || pool.count(State::Suspect) > 0 {
+            self.list_by(at, now + look.coming);
         } else if !pool.members.is_empty() || !pool.listing.unknown.is_empty() || watched {
             self.list_by(at, now + EACH);
         }

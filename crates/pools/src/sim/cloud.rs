@@ -20,7 +20,7 @@ pub use self::{
 use super::random::Random;
 use crate::{
     Capabilities, Market, Offering, ProviderError, Token,
-    provider::{ApiBudget, ErrorKind, LaunchRequest, Launched, Machine, MachineStatus, Quota},
+    provider::{ApiBudget, ErrorKind, LaunchRequest, Launched, Look, Machine, MachineStatus, Quota},
 };
 
 /// What the cloud is like for one pool.
@@ -103,6 +103,7 @@ impl CloudSpec {
             stops: self.stops,
             api: self.api,
             quota: None::<Quota>,
+            look: Look::default(),
         }
     }
 }

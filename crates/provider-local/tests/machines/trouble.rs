@@ -18,7 +18,10 @@ async fn a_machine_that_dies_is_seen_to_be_gone_with_all_that_it_started() {
     let provider = site.provider();
     let machines = provider.launch(site.request(2)).await.expect("machines").machines;
     // The shell and its `sleep`, of each.
-    let all = eventually("both run", async || Some(site.processes()).filter(|found| found.len() == 4)).await;
+    let sleeps =
+        |found: &BTreeSet<i32>| found.iter().filter(|pid| command_line(**pid) == "sleep 3600").count();
+    let settled = |found: &BTreeSet<i32>| found.len() == 4 && sleeps(found) == 2;
+    let all = eventually("both run", async || Some(site.processes()).filter(settled)).await;
     Command::new("kill").args(["-9", &pid(&machines[0]).to_string()]).status().expect("kill can be run");
     until(&provider, &machines[0].provider_id, MachineStatus::Terminated).await;
     eventually("what it left is killed", async || (site.processes().len() == 2).then_some(())).await;
@@ -29,6 +32,12 @@ async fn a_machine_that_dies_is_seen_to_be_gone_with_all_that_it_started() {
         assert!(!site.home(machine).exists(), "its directory is gone");
     }
     assert_eq!(site.processes(), BTreeSet::new());
+}
+
+/// What a process runs; nothing when it is gone.
+fn command_line(pid: i32) -> String {
+    let words = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+    String::from_utf8_lossy(&words).trim_end_matches('\0').replace('\0', " ")
 }
 
 #[tokio::test]

@@ -6,8 +6,8 @@ use model::pool::PoolLimits;
 
 use super::world::{Mood, World, offering, spec};
 use crate::{
-    Event, Market, ReasonCode, State,
-    provider::{ErrorKind, Quota},
+    Event, Market, Operator, ReasonCode, State,
+    provider::{ErrorKind, Look, Quota},
 };
 
 fn with_two_offerings(max: u32) -> World {
@@ -210,4 +210,23 @@ fn a_new_image_is_tried_by_a_few_and_given_up_when_it_is_bad() {
     }
     let tried = world.calls.iter().filter(|call| call.image == "image-2").count();
     assert!((1..=8).contains(&tried), "{tried}");
+}
+
+#[test]
+fn where_looking_is_cheap_a_machine_that_goes_holds_its_place_for_seconds_only() {
+    let mut world = World::with(vec![spec(1)], PoolLimits::default());
+    world.offers.look = Look { going: Duration::from_secs(1), coming: Duration::from_secs(5) };
+    let capabilities = world.offers.clone();
+    world.tell(Event::Offers { pool: "linux".to_owned(), capabilities });
+    world.ask(1, 0);
+    world.until(30, "booting", |world| !world.in_state(State::Booting).is_empty());
+    let first = world.in_state(State::Booting)[0];
+    // It dies by itself while it boots: that is seen, and another one is started.
+    world.machine_dies(first);
+    world.until(10, "noticed", |world| world.rows[&first].state == State::Gone);
+    assert_eq!(world.rows[&first].ended.as_ref().unwrap().code, ReasonCode::DiedBooting);
+    world.until(200, "idle", |world| world.done == 1);
+    let second = world.in_state(State::Idle)[0];
+    world.operate(Operator::Drain(second));
+    world.until(5, "gone", |world| world.rows[&second].state == State::Gone);
 }

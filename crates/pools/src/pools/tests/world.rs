@@ -20,7 +20,7 @@ use crate::{
     Batch, Capabilities, Decision, Demand, Event, Identity, Instance, Login, Market, Mint, Offering,
     Operator, Order, PoolState, Pools, ReasonCode, Setup, State, Token, Verifier,
     demand::{DemandBuilder, Waiting},
-    provider::{ApiBudget, ErrorKind, LaunchRequest, Launched, Machine, MachineStatus, ProviderError},
+    provider::{ApiBudget, ErrorKind, LaunchRequest, Launched, Look, Machine, MachineStatus, ProviderError},
 };
 
 pub(super) const START: i64 = 1_760_000_000;
@@ -211,6 +211,7 @@ impl World {
                     instances_per_second: 2.0,
                 },
                 quota: None,
+                look: Look::default(),
             },
             mint,
             due: BTreeMap::new(),
