@@ -87,6 +87,9 @@ pub struct ProviderLimits {
     pub calls: usize,
     /// How long a call may take.
     pub call: Duration,
+    /// How long an order waits for its turn. Both times together are less than the two minutes after which the pools give
+    /// an order again, so that no order is ever queued twice.
+    pub turn: Duration,
     /// How often a provider is asked what it offers.
     pub offers: Duration,
     /// How soon it is asked again when it did not say.
@@ -98,6 +101,7 @@ impl Default for ProviderLimits {
         Self {
             calls: 8,
             call: Duration::from_secs(60),
+            turn: Duration::from_secs(50),
             offers: Duration::from_secs(300),
             offers_again: Duration::from_secs(15),
         }
@@ -189,8 +193,7 @@ impl Hands {
                 if !self.starts {
                     // An earlier call with this token may have come through.
                     let text = "the master is ending, and starts no machines".to_owned();
-                    let error = ProviderError { kind: ErrorKind::Transport, code: "ending".to_owned(), text };
-                    return self.answer(Event::Launched { token, result: Err(error) });
+                    return self.answer(Event::Launched { token, result: Err(unknown("ending", text)) });
                 }
                 let wanted = request.members.len();
                 self.call(
@@ -291,13 +294,21 @@ impl Hands {
             Kind::End(_) => Arc::clone(&lane.ends),
         };
         let (provider, clock) = (Arc::clone(&lane.supplier.provider), Arc::clone(&self.clock));
-        let (answers, within) = (self.answers.clone(), self.limits.call);
+        let (answers, within, turn) = (self.answers.clone(), self.limits.call, self.limits.turn);
         let task = async move {
-            // Closed by nobody.
-            let Ok(_place) = places.acquire_owned().await else { return };
-            let asked_at = clock.now();
             let what = kind.name();
-            let result = bounded(what, within, call(provider)).await;
+            let place = timeout(turn, places.acquire_owned()).await;
+            let asked_at = clock.now();
+            let result = match place {
+                Ok(Ok(_place)) => bounded(what, within, call(provider)).await,
+                // Closed by nobody.
+                Ok(Err(_)) => return,
+                // An earlier call for the same may have come through: it is not known to have failed.
+                Err(_) => Err(unknown(
+                    "busy",
+                    format!("{what} had no turn within {turn:?}: the calls before it hang"),
+                )),
+            };
             if let Err(error) = &result {
                 info!(pool, call = what, code = error.code, "a provider did not do it: {}", error.text);
             }
@@ -336,17 +347,19 @@ async fn bounded<T>(
     within: Duration,
     call: impl Future<Output = Result<T, ProviderError>>,
 ) -> Result<T, ProviderError> {
-    let unknown = |code: &str, text: String| {
-        Err(ProviderError { kind: ErrorKind::Transport, code: code.to_owned(), text })
-    };
     match timeout(within, AssertUnwindSafe(call).catch_unwind()).await {
         Ok(Ok(result)) => result,
         Ok(Err(_)) => {
             error!(call = what, "a provider failed inside the master");
-            unknown("panic", format!("internal error of the provider in {what}"))
+            Err(unknown("panic", format!("internal error of the provider in {what}")))
         }
-        Err(_) => unknown("timeout", format!("{what} was not answered within {within:?}")),
+        Err(_) => Err(unknown("timeout", format!("{what} was not answered within {within:?}"))),
     }
+}
+
+/// Whether it was done is not known.
+fn unknown(code: &str, text: String) -> ProviderError {
+    ProviderError { kind: ErrorKind::Transport, code: code.to_owned(), text }
 }
 
 /// Asks again and again what a provider offers.

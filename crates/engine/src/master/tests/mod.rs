@@ -1,6 +1,7 @@
 //! The master, with connections, builds and (mostly) storage that tests stand in for.
 
 mod durable;
+mod hands;
 mod life;
 mod pools;
 
