@@ -74,6 +74,8 @@ pub struct Setup {
     /// All rows that are not gone, and of those that are gone the ones that ended in the current month or are among the
     /// last 200 of their pool.
     pub instances: Vec<Instance>,
+    /// Pools that another master had when the rows were read: what it has written since is not known.
+    pub others: BTreeSet<String>,
     /// What was kept of each pool.
     pub states: BTreeMap<String, PoolState>,
     /// How long recent builds took, oldest first, at most 50 of a builder.
@@ -262,9 +264,10 @@ impl Pools {
         self.names.get(pool).map(|at| self.pools[*at].state.clone())
     }
 
-    /// The number of the lease of a pool, if this master has it.
+    /// The number of the lease of a pool, if this master has it and knows its rows.
     pub fn fence(&self, pool: &str) -> Option<u64> {
-        self.names.get(pool).and_then(|at| self.pools[*at].lease.fence)
+        let pool = self.names.get(pool).map(|at| &self.pools[*at]);
+        pool.filter(|pool| pool.owned()).and_then(|pool| pool.lease.fence)
     }
 
     /// Looks for what must never be. Looks at everything: for tests.

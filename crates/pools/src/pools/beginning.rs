@@ -39,6 +39,7 @@ impl Pools {
         }
         for at in 0..self.pools.len() {
             let pool = &mut self.pools[at];
+            pool.lease.others = setup.others.contains(pool.name());
             (pool.allowance, pool.rate_allowance) = (pool.live(), pool.rate());
             if pool.removed {
                 self.drain_all(now, at);
@@ -211,10 +212,9 @@ impl Pools {
         if lease.fence == fence {
             return;
         }
-        match (fence, lease.last) {
+        if let Some(fence) = fence {
             // Every lease has a higher number than the one before: with one in between, somebody else has had the pool.
-            (Some(fence), Some(last)) if fence > last.saturating_add(1) => lease.stale = true,
-            _ => {}
+            lease.stale |= lease.others || lease.last.is_some_and(|last| fence > last.saturating_add(1));
         }
         let again = lease.last.is_some();
         lease.fence = fence;
@@ -248,6 +248,11 @@ impl Pools {
         let members: Vec<InstanceId> = self.pools[at].members.iter().copied().collect();
         for id in members {
             self.retime(now, id);
+        }
+        if again && self.pools[at].owned() {
+            // The last rows under the lease before may have been refused.
+            let pool = &self.pools[at];
+            self.out.rows.extend(pool.members.iter().chain(&pool.gone));
         }
         let calls: Vec<Token> =
             self.calls.iter().filter(|(_, call)| call.pool == at).map(|(token, _)| token.clone()).collect();

@@ -178,13 +178,14 @@ impl Pools {
         }
         if !self.out.rows.is_empty() {
             let (entries, pools) = (&self.entries, &mut self.pools);
-            // Rows are written under the lease; without it they wait for it.
+            // Rows are written under the lease; without it they wait for it. Those that another master knows better are
+            // its to write.
             self.out.rows.retain(|id| {
                 let Some(entry) = entries.get(id) else { return false };
                 let pool = &mut pools[entry.pool];
                 pool.allowance = pool.allowance.min(pool.live());
                 pool.rate_allowance = pool.rate_allowance.min(pool.rate());
-                if pool.lease.fence.is_none() {
+                if !pool.owned() {
                     return true;
                 }
                 batch.rows.push(entry.row.clone());

@@ -116,6 +116,8 @@ pub(super) struct Lease {
     pub(super) fence: Option<u64>,
     /// The number of the lease that it has or had last.
     pub(super) last: Option<u64>,
+    /// Whether another master had the pool when its rows were read: it goes on writing them.
+    pub(super) others: bool,
     /// Whether another master had the pool in between: the ledger in memory is not the one in the tables any more.
     pub(super) stale: bool,
 }

@@ -164,6 +164,7 @@ impl Ours {
                 .iter()
                 .map(|(builder, durations)| (*builder, durations.iter().copied().collect()))
                 .collect(),
+            ..Setup::default()
         };
         let mint = SeededMint { ids: self.ids.clone(), random: Random::new(self.random.next_u64()) };
         let (pools, mut batch) = Pools::new(setup, Box::new(mint), now);

@@ -214,6 +214,51 @@ fn after_another_master_had_the_pool_nothing_is_touched() {
 }
 
 #[test]
+fn what_another_master_knows_better_is_not_written() {
+    let mut world = World::new(vec![spec(4)]);
+    world.ask(1, 0);
+    world.until(300, "idle", |world| world.rows.values().any(|row| row.state == State::Idle));
+    let id = *world.rows.keys().next().unwrap();
+    world.tell(Event::Lease { pool: "linux".to_owned(), fence: None });
+    world.tell(Event::Lease { pool: "linux".to_owned(), fence: Some(3) });
+    assert_eq!(world.pools.fence("linux"), None, "nothing can be written under it");
+    let before = world.rows.clone();
+    world.operate(Operator::Drain(id));
+    world.run(300);
+    assert_eq!(world.rows, before);
+}
+
+#[test]
+fn a_master_that_waited_for_a_pool_does_not_act_on_rows_from_before() {
+    let mut world = World::new(vec![spec(4)]);
+    world.run(5);
+    world.others.insert("linux".to_owned());
+    world.crash();
+    world.ask(2, 0);
+    world.run(300);
+    assert_eq!(world.launched, 0);
+    assert!(!world.carried.contains_key("reap"));
+    let why = world.pools.why_request(world.queue[0].0).unwrap();
+    assert_eq!(why.code, ReasonCode::NotOwner);
+    assert!(why.text.contains("must be started again"), "{}", why.text);
+    world.crash();
+    world.until(120, "started", |world| world.launched == 2);
+}
+
+#[test]
+fn rows_that_were_refused_are_written_with_the_next_lease() {
+    let mut world = World::new(vec![spec(4)]);
+    world.ask(1, 0);
+    world.until(300, "idle", |world| world.rows.values().any(|row| row.state == State::Idle));
+    let known = world.rows.clone();
+    world.tell(Event::Lease { pool: "linux".to_owned(), fence: None });
+    // As if the last writes had been refused.
+    world.rows.clear();
+    world.tell(Event::Lease { pool: "linux".to_owned(), fence: Some(2) });
+    assert_eq!(world.rows.keys().collect::<Vec<_>>(), known.keys().collect::<Vec<_>>());
+}
+
+#[test]
 fn somebody_who_knows_better_need_not_wait_for_a_listing() {
     let mut world = World::new(vec![spec(4)]);
     world.listing.extend((0..50).map(|_| Err(super::world::error(crate::provider::ErrorKind::Transport))));

@@ -114,6 +114,8 @@ pub(super) struct World {
     pub(super) states: BTreeMap<String, PoolState>,
     pub(super) decisions: Vec<Decision>,
     fence: u64,
+    /// Pools that another master has at the next start.
+    pub(super) others: BTreeSet<String>,
     // The cloud.
     pub(super) machines: BTreeMap<String, FakeMachine>,
     pub(super) moods: VecDeque<Mood>,
@@ -220,6 +222,7 @@ impl World {
             states: BTreeMap::new(),
             decisions: Vec::new(),
             fence: 0,
+            others: BTreeSet::new(),
             machines: BTreeMap::new(),
             moods: VecDeque::new(),
             boots: true,
@@ -250,6 +253,7 @@ impl World {
             limits: self.limits,
             instances: self.rows.values().cloned().collect(),
             states: self.states.clone(),
+            others: std::mem::take(&mut self.others),
             durations: Vec::new(),
         };
         let (pools, batch) = Pools::new(setup, Box::new(self.mint.clone()), self.now);
