@@ -19,10 +19,11 @@ pub(crate) const CLOSE_BUILD: &str = "UPDATE builds SET complete_at = $1, result
 /// Claims stay when a request is done, so `+ 0` is of use here, too.
 pub(crate) const UNCLAIM_OPEN: &str = "DELETE FROM buildrequest_claims WHERE masterid + 0 = $1 \
      AND brid IN (SELECT id FROM buildrequests WHERE complete = 0)";
-pub(crate) const UNLINK: [&str; 5] = [
+pub(crate) const UNLINK: [&str; 6] = [
     "DELETE FROM configured_workers WHERE buildermasterid IN (SELECT id FROM builder_masters WHERE masterid = $1)",
     "DELETE FROM connected_workers WHERE masterid = $1",
     "DELETE FROM builder_masters WHERE masterid = $1",
     "DELETE FROM scheduler_masters WHERE masterid = $1",
     "DELETE FROM changesource_masters WHERE masterid = $1",
+    "UPDATE ganger_pool_leases SET masterid = NULL, expires_at_us = 0 WHERE masterid = $1",
 ];

@@ -1,7 +1,7 @@
 //! What a master finds after a crash.
 
 use model::{BuildNumber, Results};
-use storage::{Identities, Options, Store, Write};
+use storage::{Identities, Lease, Options, Store, Write};
 
 use crate::farm::{Farm, at, change, identities, properties, stamp};
 
@@ -139,10 +139,12 @@ async fn a_master_that_was_moved_takes_up_its_own_work_at_once() {
     let farm = Farm::open(directory.path()).await;
     let (_, request) = farm.request("linux").await;
     let build = farm.build(request, "linux", 1).await;
+    let ttl = std::time::Duration::from_secs(600);
+    assert_eq!(farm.store.lease("machines", at(0), ttl).await.unwrap(), Lease::Ours(1));
     // As after a crash, and then the directory was moved, or the host got another name.
     farm.store.close().await;
 
-    for name in ["host:/srv/elsewhere", "other:/srv/elsewhere", "host:/srv/ganger"] {
+    for (before, name) in (1..).zip(["host:/srv/elsewhere", "other:/srv/elsewhere", "host:/srv/ganger"]) {
         let options = Options::new(name, at(30));
         // It does not matter that a start got no further than this.
         Store::open(&directory.path().join("state.sqlite"), options.clone()).unwrap().close().await;
@@ -153,6 +155,7 @@ async fn a_master_that_was_moved_takes_up_its_own_work_at_once() {
         for (scheduler, (id, _)) in restored.schedulers {
             store.commit(vec![Write::Scheduler { id, name: scheduler }]).await.unwrap();
         }
+        assert_eq!(store.lease("machines", at(32), ttl).await.unwrap(), Lease::Ours(before + 1), "{name}");
         store.close().await;
     }
 }
