@@ -1,6 +1,6 @@
 //! What the pools begin with: from the tables, and with the leases that this master has got.
 
-use std::collections::{BTreeMap, BTreeSet, btree_map::Entry};
+use std::collections::{BTreeMap, btree_map::Entry};
 
 use config::Config;
 use model::Time;
@@ -14,14 +14,37 @@ use crate::core::Hiring;
 /// The leases of pools, by name; `None` for those that another master has.
 pub(super) type Held = BTreeMap<String, Option<u64>>;
 
-/// Takes up the pools where the tables left them, and takes their leases.
+/// Takes the leases of the pools, and takes them up where the tables left them: in this order, so that nobody else writes
+/// what was read.
 pub(super) async fn take_up(
     store: &Store,
     config: &Config,
     now: Time,
 ) -> Result<(Hiring, Held), StorageError> {
     let names: Vec<String> = config.pools.iter().map(|pool| pool.spec.name.clone()).collect();
-    let restored = store.restore_pools(names.clone(), now).await?;
+    let with_machines = store.live_pools().await?;
+    for pool in with_machines.iter().filter(|pool| !names.contains(pool)) {
+        error!(
+            pool,
+            "the pool is no longer in the configuration, but has machines that nobody can end: put it back with max = 0 \
+             until they are gone"
+        );
+    }
+    let mut held = Held::new();
+    for pool in names.iter().chain(&with_machines).cloned() {
+        let Entry::Vacant(entry) = held.entry(pool) else { continue };
+        let lease = store.lease(entry.key(), now, leases::TTL).await?;
+        if let Lease::Other { master, .. } = &lease {
+            let pool = entry.key();
+            warn!(
+                pool,
+                master,
+                "another master has the pool; it is left alone, also when that one gives it up, until this one is started again"
+            );
+        }
+        entry.insert(lease.fence());
+    }
+    let restored = store.restore_pools(names, now).await?;
     let RestoredPools { instances, states, durations, slots } = restored;
     let instances: Vec<Instance> = instances.into_iter().filter_map(instance).collect();
     let states =
@@ -33,31 +56,14 @@ pub(super) async fn take_up(
                 None
             }
         });
-    let live = instances.iter().filter(|row| row.state != pools::State::Gone);
-    let with_machines: BTreeSet<String> = live.map(|row| row.slot.pool.clone()).collect();
-    for pool in with_machines.iter().filter(|pool| !names.contains(pool)) {
-        error!(
-            pool,
-            "the pool is no longer in the configuration, but has machines that nobody can end: put it back with max = 0 \
-             until they are gone"
-        );
-    }
-    let mut held = Held::new();
-    for pool in names.into_iter().chain(with_machines) {
-        let Entry::Vacant(entry) = held.entry(pool) else { continue };
-        let lease = store.lease(entry.key(), now, leases::TTL).await?;
-        if let Lease::Other { master, .. } = &lease {
-            let pool = entry.key();
-            warn!(pool, master, "another master has the pool; it is left alone until that one gives it up");
-        }
-        entry.insert(lease.fence());
-    }
+    let others = held.iter().filter(|(_, fence)| fence.is_none()).map(|(pool, _)| pool.clone()).collect();
     let hiring = Hiring {
         setup: Setup {
             deployment: store.deployment().to_owned(),
             pools: config.pools.iter().map(|pool| std::sync::Arc::clone(&pool.spec)).collect(),
             limits: config.pool_limits,
             instances,
+            others,
             states: states.collect(),
             durations,
         },

@@ -17,7 +17,7 @@ pub(crate) use changes::{
 };
 pub(crate) use identity::{builder, builders, masters, schedulers, worker, workers};
 pub(crate) use logs::{log, log_by_slug, log_lines, logs};
-pub(crate) use pools::{decisions, instances, restore_pools};
+pub(crate) use pools::{decisions, instances, live_pools, restore_pools};
 pub(crate) use requests::{
     buildset, buildset_properties, buildsets, finished_requests, incomplete_buildsets, request, requests,
 };

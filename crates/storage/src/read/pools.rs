@@ -81,6 +81,10 @@ pub(crate) fn decisions(connection: &Connection, filter: &DecisionFilter) -> Rea
     })
 }
 
+pub(crate) fn live_pools(connection: &Connection) -> Read<Vec<String>> {
+    all(connection, sql::LIVE_POOLS, [], |row| Ok(Ok(row.get(0)?)))
+}
+
 /// See [`crate::Store::restore_pools`].
 pub(crate) fn restore_pools(connection: &Connection, pools: &[String], at: Time) -> Read<RestoredPools> {
     let mut restored = RestoredPools::default();

@@ -175,8 +175,14 @@ impl Store {
         self.readers().read(move |connection| read::decisions(connection, &filter)).await
     }
 
+    /// Pools that have instances which are not gone, by name.
+    pub async fn live_pools(&self) -> Read<Vec<String>> {
+        self.readers().read(read::live_pools).await
+    }
+
     /// What the pools of a configuration, and those that have instances still, have to know when their master starts at
-    /// `at`. To be asked after [`Store::restore`], so that a dead master's builds are closed.
+    /// `at`. To be asked after [`Store::restore`], so that a dead master's builds are closed, and after
+    /// [`Store::lease`], so that nobody writes what was read.
     pub async fn restore_pools(&self, pools: Vec<String>, at: Time) -> Read<RestoredPools> {
         self.readers().read(move |connection| read::restore_pools(connection, &pools, at)).await
     }

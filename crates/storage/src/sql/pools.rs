@@ -23,6 +23,8 @@ macro_rules! instances {
 pub(crate) const INSTANCES: &str = instances!("");
 /// `<> 'gone'` as the index on it is partial by the same words.
 pub(crate) const LIVE_INSTANCES: &str = instances!(" WHERE state <> 'gone' ORDER BY id");
+pub(crate) const LIVE_POOLS: &str =
+    "SELECT DISTINCT pool FROM ganger_instances WHERE state <> 'gone' ORDER BY pool";
 /// The last ones, and those since a time however many they are.
 pub(crate) const ENDED_INSTANCES: &str =
     instances!(" WHERE state = 'gone' AND pool = $1 ORDER BY ended_at_us DESC LIMIT $2");

@@ -370,6 +370,26 @@ async fn on_store(cloud: &Cloud, store: &Store) -> Running {
 }
 
 #[tokio::test]
+async fn a_pool_that_another_master_has_is_not_taken_up() {
+    let directory = tempfile::tempdir().unwrap();
+    let other = Options::new("other:/base", START);
+    let other = Store::open(&directory.path().join("state.sqlite"), other).unwrap();
+    other.lease("linux", START, Duration::from_secs(60)).await.unwrap();
+    other.close().await;
+    drop(other);
+
+    let store = store(&directory);
+    let (config, at) = (one(), |seconds| START + Duration::from_secs(seconds));
+    let take_up = |seconds| super::super::hiring::take_up(&store, &config, at(seconds));
+    let (hiring, held) = take_up(30).await.unwrap();
+    assert_eq!(held["linux"], None);
+    assert!(hiring.setup.others.contains("linux"), "its rows go on changing");
+    let (hiring, held) = take_up(90).await.unwrap();
+    assert_eq!(held["linux"], Some(2));
+    assert!(hiring.setup.others.is_empty());
+}
+
+#[tokio::test]
 async fn the_next_master_adopts_the_machines_of_one_that_was_killed() {
     let (directory, cloud) = (tempfile::tempdir().unwrap(), Cloud::default());
     let first = store(&directory);
