@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 use pools::Event;
 use storage::Lease;
 use tokio::{
-    sync::mpsc,
+    sync::{mpsc, watch},
     time::{Instant, sleep},
 };
 use tokio_util::sync::CancellationToken;
@@ -21,7 +21,8 @@ pub(super) const TTL: Duration = Duration::from_secs(60);
 pub(super) struct Leases {
     ledger: Arc<dyn Ledger>,
     clock: Arc<dyn Clock>,
-    kept: BTreeMap<String, CancellationToken>,
+    /// To each that is kept, the number that was found to be over.
+    kept: BTreeMap<String, watch::Sender<u64>>,
     events: mpsc::Sender<Event>,
     heard: mpsc::Receiver<Event>,
     end: CancellationToken,
@@ -38,18 +39,20 @@ impl Leases {
         if self.kept.contains_key(&pool) {
             return;
         }
-        let token = self.end.child_token();
+        // They are numbered from 1 on.
+        let (lost, is_lost) = watch::channel(0);
         let (ledger, clock) = (Arc::clone(&self.ledger), Arc::clone(&self.clock));
-        let keeping = keep(pool.clone(), fence, ledger, clock, self.events.clone());
-        tokio::spawn(token.clone().run_until_cancelled_owned(keeping));
-        self.kept.insert(pool, token);
+        let keeping = keep(pool.clone(), fence, ledger, clock, self.events.clone(), is_lost);
+        tokio::spawn(self.end.child_token().run_until_cancelled_owned(keeping));
+        self.kept.insert(pool, lost);
     }
 
-    /// A lease was lost without our doing: it is asked for anew in its time.
-    pub(super) fn lost(&mut self, pool: &str) {
-        if let Some(token) = self.kept.remove(pool) {
-            token.cancel();
-            self.keep(pool.to_owned(), None);
+    /// The lease of this number was lost without our doing, and whoever says so knows it: another one is asked for, unless
+    /// that is under way already. Nothing under way is cut off, as a number that nobody hears of would look like another
+    /// master's.
+    pub(super) fn lost(&self, pool: &str, fence: u64) {
+        if let Some(lost) = self.kept.get(pool) {
+            lost.send_replace(fence);
         }
     }
 
@@ -78,6 +81,7 @@ async fn keep(
     ledger: Arc<dyn Ledger>,
     clock: Arc<dyn Clock>,
     events: mpsc::Sender<Event>,
+    mut lost: watch::Receiver<u64>,
 ) {
     let mut good_until = Instant::now() + TTL;
     let mut told_of = String::new();
@@ -85,9 +89,15 @@ async fn keep(
     let mut wait = fence.is_some();
     loop {
         if wait {
-            sleep(TTL / 3).await;
+            tokio::select! {
+                () = sleep(TTL / 3) => {}
+                told = lost.changed() => if told.is_err() { return },
+            }
         }
         wait = true;
+        if fence == Some(*lost.borrow_and_update()) {
+            fence = None;
+        }
         let asked = Instant::now();
         let before = fence;
         match fence {

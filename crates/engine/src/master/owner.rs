@@ -372,10 +372,13 @@ impl Owner {
                 self.recovered();
                 self.let_out(leaving);
             }
-            Err((error @ StorageError::Fenced { .. }, Leaving::Pool(pool, ..))) => {
+            Err((error @ StorageError::Fenced { fence, .. }, Leaving::Pool(pool, ..))) => {
                 warn!(pool, error = &error as &dyn std::error::Error, "the pool is no longer this master's");
-                self.leases.lost(&pool);
-                self.lease(PoolEvent::Lease { pool, fence: None });
+                self.leases.lost(&pool, fence);
+                // With a newer one, what was refused is written again already.
+                if self.held.get(&pool) == Some(&Some(fence)) {
+                    self.lease(PoolEvent::Lease { pool, fence: None });
+                }
             }
             Err((error, _)) => return Err(error),
         }

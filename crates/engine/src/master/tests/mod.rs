@@ -2,6 +2,7 @@
 
 mod durable;
 mod hands;
+mod leases;
 mod life;
 mod pools;
 
