@@ -42,6 +42,7 @@ mod providers;
 #[cfg(test)]
 mod tests;
 mod turns;
+mod unmade;
 mod workshop;
 
 use std::{fmt, sync::Arc, time::Duration};
@@ -54,7 +55,7 @@ use tokio::sync::{Mutex, mpsc, oneshot, watch};
 
 pub use self::{
     ledger::Ledger,
-    owner::{Owner, Parts, StartError, start},
+    owner::{Owner, Parts, start},
     ports::{Connections, Runner},
     providers::{NoProviders, ProviderLimits, ProviderUnusable, Providers},
     turns::Turns,

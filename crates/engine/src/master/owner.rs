@@ -14,7 +14,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tracing::{error, info, warn};
 
 use super::{
-    Ended, Health, Ledger, Limits, Master, ProviderUnusable, Providers, Request,
+    Ended, Health, Ledger, Limits, Master, Providers, Request,
     builds::Builds,
     hiring::{self, Held},
     leased,
@@ -51,25 +51,13 @@ pub struct Parts {
     pub limits: Limits,
 }
 
-/// Why the master cannot start.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum StartError {
-    /// The tables cannot be read or written.
-    #[error(transparent)]
-    Storage(#[from] StorageError),
-    /// A pool cannot have machines as it is configured.
-    #[error(transparent)]
-    Provider(#[from] ProviderUnusable),
-}
-
 /// Takes up what the tables hold: what an earlier life left open is closed or queued again.
 ///
 /// # Errors
-/// The tables cannot be read or written, or a pool cannot have machines as it is configured.
-pub async fn start(store: &Store, parts: Parts) -> Result<(Master, Owner), StartError> {
+/// The tables cannot be read or written.
+pub async fn start(store: &Store, parts: Parts) -> Result<(Master, Owner), StorageError> {
     let now = parts.clock.now();
-    let suppliers = providers::make(&*parts.providers, &parts.config, &Suppliers::new())?;
+    let suppliers = providers::make_what_can_be(&parts.providers, &parts.config);
     let identities = Identities {
         builders: parts.config.builders.iter().map(|builder| builder.name.clone()).collect(),
         workers: parts.config.workers.iter().map(|worker| worker.name.clone()).collect(),
@@ -202,11 +190,11 @@ impl Owner {
         let result = self.serve().await;
         self.health.send_replace(Health::Ending);
         self.builds.abandon();
-        self.hands.end();
         self.leases.end();
         match result {
             Ok(()) => self.close().await,
             Err(error) => {
+                self.hands.cut_off();
                 error!(
                     error = &error as &dyn std::error::Error,
                     "the database cannot be kept in line; the master ends"
@@ -272,6 +260,7 @@ impl Owner {
             let leaving = self.pipe.next().await;
             self.leaves(leaving).map_err(Ended::Storage)?;
         }
+        self.hands.end().await;
         for (pool, fence) in std::mem::take(&mut self.held) {
             if let Some(fence) = fence {
                 self.ledger.release_lease(pool, fence).await.map_err(Ended::Storage)?;

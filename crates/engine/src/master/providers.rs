@@ -14,9 +14,10 @@ use tokio::{
     sync::{Semaphore, mpsc},
     time::{sleep, timeout},
 };
-use tokio_util::sync::CancellationToken;
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tracing::{debug, error, info, warn};
 
+use super::unmade::Unmade;
 use crate::Clock;
 
 /// Events that wait for the core. Tasks wait when there are more.
@@ -62,6 +63,19 @@ pub(super) struct Supplier {
 /// Providers by pool.
 pub(super) type Suppliers = BTreeMap<String, Supplier>;
 
+/// Makes the providers of all pools for a master that starts. A pool without one has no machines until it can be made.
+pub(super) fn make_what_can_be(factory: &Arc<dyn Providers>, config: &config::Config) -> Suppliers {
+    let suppliers = config.pools.iter().map(|pool| {
+        let provider = factory.provider(pool).unwrap_or_else(|cause| {
+            let name = &pool.spec.name;
+            error!(pool = name, error = &*cause as &dyn Error, "the pool cannot have machines for now");
+            Arc::new(Unmade::new(Arc::clone(factory), Arc::clone(pool)))
+        });
+        (pool.spec.name.clone(), Supplier { config: Arc::clone(pool), provider })
+    });
+    suppliers.collect()
+}
+
 /// Makes the providers of all pools; those that have not changed stay as they are.
 pub(super) fn make(
     factory: &dyn Providers,
@@ -90,6 +104,8 @@ pub struct ProviderLimits {
     /// How long an order waits for its turn. Both times together are less than the two minutes after which the pools give
     /// an order again, so that no order is ever queued twice.
     pub turn: Duration,
+    /// How long a master that ends waits for machines to be ended.
+    pub farewell: Duration,
     /// How often a provider is asked what it offers.
     pub offers: Duration,
     /// How soon it is asked again when it did not say.
@@ -102,6 +118,7 @@ impl Default for ProviderLimits {
             calls: 8,
             call: Duration::from_secs(60),
             turn: Duration::from_secs(50),
+            farewell: Duration::from_secs(5),
             offers: Duration::from_secs(300),
             offers_again: Duration::from_secs(15),
         }
@@ -117,6 +134,8 @@ pub(super) struct Hands {
     heard: mpsc::Receiver<Event>,
     /// Cancelled when the master ends: what is under way is cut off, and found again by the next one.
     end: CancellationToken,
+    /// Calls that end machines, which the master waits for when it ends.
+    ending: TaskTracker,
     /// Whether machines may be started.
     starts: bool,
 }
@@ -133,8 +152,8 @@ struct Lane {
 impl Hands {
     pub(super) fn new(suppliers: Suppliers, clock: Arc<dyn Clock>, limits: ProviderLimits) -> Self {
         let (answers, heard) = mpsc::channel(ANSWERS);
-        let (lanes, end) = (BTreeMap::new(), CancellationToken::new());
-        let mut hands = Self { lanes, clock, limits, answers, heard, end, starts: true };
+        let (lanes, end, ending) = (BTreeMap::new(), CancellationToken::new(), TaskTracker::new());
+        let mut hands = Self { lanes, clock, limits, answers, heard, end, ending, starts: true };
         hands.provide(suppliers);
         hands
     }
@@ -168,8 +187,19 @@ impl Hands {
         self.starts = false;
     }
 
+    /// Lets machines be ended that were told to go, for a while, and cuts off whatever else is under way.
+    pub(super) async fn end(&mut self) {
+        // Nobody hears the answers any more.
+        self.heard.close();
+        self.ending.close();
+        if timeout(self.limits.farewell, self.ending.wait()).await.is_err() {
+            warn!(calls = self.ending.len(), "machines are left to be ended by the next start");
+        }
+        self.cut_off();
+    }
+
     /// Cuts off whatever is under way.
-    pub(super) fn end(&self) {
+    pub(super) fn cut_off(&self) {
         self.end.cancel();
     }
 
@@ -317,7 +347,11 @@ impl Hands {
                 answers.send(event).await.ok();
             }
         };
-        tokio::spawn(self.end.clone().run_until_cancelled_owned(task));
+        let task = self.end.clone().run_until_cancelled_owned(task);
+        match kind {
+            Kind::Call(_) => tokio::spawn(task),
+            Kind::End(_) => self.ending.spawn(task),
+        };
     }
 
     fn answer(&self, event: Event) {

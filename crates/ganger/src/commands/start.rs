@@ -12,7 +12,7 @@ use clap::Args;
 use config::{Config, Database, Diagnostics, Severity};
 use engine::{
     Clock, NoticeSender, SystemClock,
-    master::{self, Limits, Parts, StartError, Workshop},
+    master::{self, Limits, Parts, Workshop},
     worker::{self, Credentials, Sessions},
 };
 use storage::Store;
@@ -160,7 +160,12 @@ impl Start {
             stop: stop.clone(),
             limits: Limits::default(),
         };
-        let (master, owner) = master::start(&store, parts).await.map_err(cannot_start)?;
+        let (master, owner) = master::start(&store, parts).await.map_err(|error| {
+            Failure::new(
+                Exit::TryAgain,
+                anyhow::Error::new(error).context("cannot take up what the database holds"),
+            )
+        })?;
         let mut owner = tokio::spawn(owner.run());
         // Machines of pools come back as soon as they can: what they have to prove is known once this is answered.
         if master.pools().await.is_ok() {
@@ -256,18 +261,6 @@ impl Workers {
         if timeout(CLOSE_WITHIN, self.tasks.wait()).await.is_err() {
             warn!(tasks = self.tasks.len(), "connections are still open, and are cut off");
         }
-    }
-}
-
-/// The master cannot begin.
-fn cannot_start(error: StartError) -> Failure {
-    match error {
-        StartError::Provider(error) => Failure::new(Exit::Usage, error)
-            .advise("mend its [[pool]] and start again, or take it out: `ganger reload` puts it in later"),
-        error => Failure::new(
-            Exit::TryAgain,
-            anyhow::Error::new(error).context("cannot take up what the database holds"),
-        ),
     }
 }
 

@@ -88,5 +88,5 @@ async fn an_order_ends_before_the_pools_give_it_again() {
     codes.sort();
     assert_eq!(codes, ["busy", "busy", "busy", "busy", "timeout"]);
     assert_eq!(*lock(&calls), 1);
-    hands.end();
+    hands.cut_off();
 }

@@ -238,7 +238,7 @@ impl Running {
         world: World,
     ) -> Self {
         let (parts, world, reports, stop) = parts(config, providers, world);
-        let suppliers = super::providers::make(&*parts.providers, &parts.config, &BTreeMap::new()).unwrap();
+        let suppliers = super::providers::make_what_can_be(&parts.providers, &parts.config);
         let held = parts.config.pools.iter().map(|pool| (pool.spec.name.clone(), Some(1))).collect();
         let (config, ids) = (Arc::clone(&parts.config), Box::new(Counters::default()));
         let hiring = Hiring::new(&config, Box::new(Coins::default()));

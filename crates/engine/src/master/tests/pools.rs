@@ -1,6 +1,12 @@
 //! A master whose pools hire from a cloud in memory, which may be slow, broken or mad.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
 
 use ::pools::{
     Capabilities, Operator, Provider, ProviderError, State, Token,
@@ -103,6 +109,7 @@ impl Provider for Cloud {
 
     fn terminate(&self, provider_id: String) -> Answer<'_, ()> {
         Box::pin(async move {
+            tokio::time::sleep(Duration::from_millis(300)).await;
             self.note("terminate");
             lock(&self.0).machines.remove(&provider_id);
             Ok(())
@@ -345,6 +352,57 @@ async fn a_pool_that_cannot_work_is_not_put_in_force() {
     tokio::time::sleep(Duration::from_secs(5)).await;
     assert_eq!(cloud.machines().len(), 1);
     running.stop().await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_machine_that_was_told_to_go_goes_although_the_master_ends() {
+    let (cloud, disk) = (Cloud::default(), Arc::new(Disk::default()));
+    let running = on_disk(&cloud, &disk);
+    running.master.force(forcing("b1")).await.unwrap();
+    tokio::time::sleep(Duration::from_secs(5)).await;
+    let instance = cloud.machines()[0].member.unwrap();
+    running.boots(1, instance).await;
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    running.world.finish(1, Results::Success);
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    running.master.operate(Operator::Drain(instance)).await.unwrap();
+    running.stop().await.unwrap();
+    assert_eq!(cloud.machines(), []);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_pool_that_cannot_work_yet_keeps_nobody_from_building() {
+    let (cloud, disk) = (Cloud::default(), Arc::new(Disk::default()));
+    let config =
+        farm_with_pools(&[], &[pool("linux", 1), pool("late", 1)], &[("b1", &["linux"]), ("b2", &["late"])]);
+    let late = Late(cloud.clone(), Arc::default());
+    let running = Running::with_pools(config, Arc::new(late.clone()), &disk, World::default());
+    running.master.force(forcing("b1")).await.unwrap();
+    running.master.force(forcing("b2")).await.unwrap();
+    tokio::time::sleep(Duration::from_secs(10)).await;
+    assert_eq!(cloud.machines().len(), 1, "the pool that can work does");
+    let pools = running.master.pools().await.unwrap();
+    let last = pools.iter().find(|pool| pool.name == "late").and_then(|pool| pool.last.clone()).unwrap();
+    assert!(last.text.contains("no disk yet"), "{last:?}");
+    late.1.store(true, Ordering::Relaxed);
+    tokio::time::sleep(Duration::from_secs(120)).await;
+    assert_eq!(cloud.machines().len(), 2, "and so does the other one when it can");
+}
+
+/// The provider of the pool `late` can only be made once that is said.
+#[derive(Clone, Debug)]
+struct Late(Cloud, Arc<AtomicBool>);
+
+impl Providers for Late {
+    fn provider(
+        &self,
+        pool: &config::Pool,
+    ) -> Result<Arc<dyn Provider>, Box<dyn std::error::Error + Send + Sync>> {
+        if pool.spec.name == "late" && !self.1.load(Ordering::Relaxed) {
+            return Err("no disk yet".into());
+        }
+        Ok(Arc::new(self.0.clone()))
+    }
 }
 
 #[tokio::test(start_paused = true)]
