@@ -71,8 +71,7 @@ pub struct Setup {
     pub pools: Vec<Arc<PoolSpec>>,
     /// What all pools together may use.
     pub limits: PoolLimits,
-    /// All rows that are not gone, and of those that are gone the ones that ended in the current month or are among the
-    /// last 200 of their pool.
+    /// All rows that are not gone, and of those that are gone the last 200 of each pool.
     pub instances: Vec<Instance>,
     /// Pools that another master had when the rows were read: what it has written since is not known.
     pub others: BTreeSet<String>,
@@ -261,7 +260,8 @@ impl Pools {
 
     /// What is to be kept of a pool.
     pub fn state(&self, pool: &str) -> Option<PoolState> {
-        self.names.get(pool).map(|at| self.pools[*at].state.clone())
+        let pool = &self.pools[*self.names.get(pool)?];
+        Some(PoolState { books: Some(pool.books), ..pool.state.clone() })
     }
 
     /// The number of the lease of a pool, if this master has it and knows its rows.

@@ -35,7 +35,7 @@ impl Pools {
         let mut rows = setup.instances;
         rows.sort_by_key(|row| (row.ended_at, row.id));
         for row in rows {
-            self.restore(now, row);
+            self.restore(now, row, &mut states);
         }
         for at in 0..self.pools.len() {
             let pool = &mut self.pools[at];
@@ -60,11 +60,12 @@ impl Pools {
     }
 
     /// A row of the master before.
-    fn restore(&mut self, now: Time, row: Instance) {
+    fn restore(&mut self, now: Time, row: Instance, states: &mut BTreeMap<String, PoolState>) {
         let at = match self.names.get(&row.slot.pool) {
             Some(at) => *at,
             None => {
-                let pool = Pool::unconfigured(&row.slot.pool, now);
+                let mut pool = Pool::unconfigured(&row.slot.pool, now);
+                pool.resume(states.remove(&row.slot.pool).unwrap_or_default());
                 self.names.insert(row.slot.pool.clone(), self.pools.len());
                 self.pools.push(pool);
                 self.pools.len() - 1
@@ -75,8 +76,11 @@ impl Pools {
         }
         let pool = &mut self.pools[at];
         if row.state == State::Gone {
-            let billing = pool.spec.billing;
-            pool.books.settle(&row, billing, now);
+            // What was kept has it already.
+            if pool.state.books.is_none() {
+                let billing = pool.spec.billing;
+                pool.books.settle(&row, billing, now);
+            }
             pool.gone.push_back(row.id);
             self.entries.insert(row.id, Entry::new(row, at));
             while self.pools[at].gone.len() > GONE_KEPT {

@@ -6,11 +6,13 @@ use model::{
     Time,
     pool::{Billing, Money},
 };
+use serde::{Deserialize, Serialize};
 
 use crate::{Instance, Origin, State};
 
 /// What ended instances have cost in the current day and month.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
 pub(super) struct Books {
     day: Time,
     in_day: Money,

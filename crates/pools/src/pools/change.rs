@@ -172,10 +172,6 @@ impl Pools {
             orders: std::mem::take(&mut self.out.orders),
             ..Batch::default()
         };
-        for pool in std::mem::take(&mut self.out.pools) {
-            self.pools[pool].unsaved = false;
-            batch.pools.push(self.pools[pool].name().to_owned());
-        }
         if !self.out.rows.is_empty() {
             let (entries, pools) = (&self.entries, &mut self.pools);
             // Rows are written under the lease; without it they wait for it. Those that another master knows better are
@@ -188,9 +184,22 @@ impl Pools {
                 if !pool.owned() {
                     return true;
                 }
+                // What it has cost is written with its last row, whatever becomes of that.
+                if pool.written != pool.books {
+                    self.out.pools.insert(entry.pool);
+                }
                 batch.rows.push(entry.row.clone());
                 false
             });
+        }
+        for at in std::mem::take(&mut self.out.pools) {
+            let pool = &mut self.pools[at];
+            if !pool.owned() {
+                self.out.pools.insert(at);
+                continue;
+            }
+            (pool.unsaved, pool.written) = (false, pool.books);
+            batch.pools.push(pool.name().to_owned());
         }
         for at in std::mem::take(&mut self.overfull) {
             while self.pools[at].gone.len() > GONE_KEPT {

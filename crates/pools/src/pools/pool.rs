@@ -85,6 +85,8 @@ pub(super) struct Pool {
 
     /// What ended ones have cost.
     pub(super) books: Books,
+    /// The books as they were written last.
+    pub(super) written: Books,
     /// The last decisions.
     pub(super) decisions: VecDeque<Decision>,
     /// What the last pass said that it could not do, to say it once.
@@ -157,7 +159,7 @@ impl Pool {
         let mut pool = Self {
             spec,
             removed: false,
-            state,
+            state: PoolState::default(),
             unsaved: false,
             saved_at: None,
             lease: Lease::default(),
@@ -187,6 +189,7 @@ impl Pool {
             rate_allowance: Money::default(),
             gone: VecDeque::new(),
             books: Books::default(),
+            written: Books::default(),
             decisions: VecDeque::new(),
             denied: BTreeSet::new(),
             last: None,
@@ -199,8 +202,16 @@ impl Pool {
             skew_told: false,
             totals: Totals::default(),
         };
+        pool.resume(state);
         pool.state.learned.canary.configured(&pool.spec.image);
         pool
+    }
+
+    /// Goes on from what was kept.
+    pub(super) fn resume(&mut self, state: PoolState) {
+        self.books = state.books.unwrap_or_default();
+        self.written = self.books;
+        self.state = state;
     }
 
     /// One for rows whose pool nobody configured: nothing is started, and what is there goes.

@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::books::Books;
 use crate::learn::Learned;
 
 /// What somebody decided about a pool and what it has learned.
@@ -14,4 +15,6 @@ pub struct PoolState {
     pub scaled: Option<u32>,
     /// What it has learned.
     pub learned: Learned,
+    /// What ended machines have cost lately: their rows may have been pruned.
+    pub(super) books: Option<Books>,
 }

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use model::pool::Money;
+
 use super::world::{Mood, World, spec};
 use crate::{ReasonCode, State, provider::ErrorKind};
 
@@ -26,6 +28,22 @@ fn at_any_step_nothing_is_leaked_or_doubled() {
         // What was under way is found and used, or else ended: never forgotten.
         assert!(world.launched <= 6, "crash after {steps} steps: {} machines for 3 builds", world.launched);
     }
+}
+
+#[test]
+fn what_was_spent_is_known_though_the_rows_are_gone() {
+    let mut world = World::new(vec![spec(10)]);
+    world.ask(8, 0);
+    world.until(900, "gone", |world| world.done == 8 && world.live() == 0);
+    let before = world.pools.status(world.now)[0].spend;
+    assert!(before.day > Money::default() && before.day == before.month);
+    // They were pruned.
+    world.rows.clear();
+    world.crash();
+    assert_eq!(world.pools.status(world.now)[0].spend, before);
+    world.run(60);
+    world.crash();
+    assert_eq!(world.pools.status(world.now)[0].spend, before, "nothing is counted twice");
 }
 
 #[test]
