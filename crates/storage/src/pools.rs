@@ -43,7 +43,8 @@ pub struct InstanceRow {
 }
 
 impl InstanceRow {
-    /// The state in which a machine is gone for good.
+    /// The state in which a machine is gone for good. Such rows are kept for the current month and the one before (UTC),
+    /// and the last 1000 of a pool for longer.
     pub const GONE: &'static str = "gone";
 }
 
@@ -138,8 +139,7 @@ impl Lease {
 /// What pools have to know when their master starts. See [`crate::Store::restore_pools`].
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct RestoredPools {
-    /// All instances that are not gone, of whatever pool, and of each pool those that ended in this month (UTC), and at
-    /// least its last 200; in the order of their ids.
+    /// All instances that are not gone, of whatever pool, and of each pool the last 200 that are; in the order of their ids.
     pub instances: Vec<InstanceRow>,
     /// What each pool has kept under [`crate::Write::PoolState`], also of pools that are no longer in the configuration.
     pub states: BTreeMap<String, Json>,

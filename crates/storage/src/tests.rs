@@ -132,6 +132,7 @@ fn parameters_stand_in_their_order() {
         include_str!("sql/changes.rs"),
         include_str!("sql/identity.rs"),
         include_str!("sql/logs.rs"),
+        include_str!("sql/pools.rs"),
         include_str!("sql/requests.rs"),
         include_str!("sql/restore.rs"),
         include_str!("sql/state.rs"),
@@ -165,6 +166,10 @@ fn a_start_does_not_walk_through_the_history() {
         (crate::sql::builds::LAST_NUMBER, "builds_number (builderid=?)"),
         (crate::sql::requests::INCOMPLETE_BUILDSETS, "buildsets_complete (complete=?)"),
         (crate::sql::logs::CHUNKS, "logchunks_lastline (logid=? AND last_line>?)"),
+        (crate::sql::pools::LIVE_INSTANCES, "ganger_instances_live"),
+        (crate::sql::pools::LIVE_POOLS, "ganger_instances_live"),
+        (crate::sql::pools::ENDED_INSTANCES, "ganger_instances_ended (pool=?)"),
+        (crate::sql::pools::PRUNE_INSTANCES, "ganger_instances_ended (pool=? AND ended_at_us<?)"),
         (crate::sql::changes::FIND_PARENT_CHANGE, "changes_branch (branch=?)"),
     ] {
         assert!(plan(statement).contains(index), "{statement}: {}", plan(statement));

@@ -44,7 +44,7 @@ pub(super) async fn take_up(
         }
         entry.insert(lease.fence());
     }
-    let restored = store.restore_pools(names, now).await?;
+    let restored = store.restore_pools(names).await?;
     let RestoredPools { instances, states, durations, slots } = restored;
     let instances: Vec<Instance> = instances.into_iter().filter_map(instance).collect();
     let states =

@@ -19,6 +19,13 @@ pub(crate) const DECISIONS_KEPT: i64 = 100_000;
 /// After so many decisions as many old ones go, so that each time they are few.
 const PRUNE_EVERY: i64 = 256;
 
+/// How many instances of a pool that are gone are kept whatever their age.
+pub(crate) const ENDED_KEPT: i64 = 1000;
+
+/// At every so many instances that end, a few more old ones go: what has piled up is gone in time, and nobody waits for it.
+const PRUNE_INSTANCES_EVERY: i64 = 16;
+const PRUNE_INSTANCES_AT_ONCE: i64 = 64;
+
 pub(super) fn instance(tables: &Tables<'_>, row: &InstanceRow) -> Applied {
     check(tables, &row.pool, row.fence)?;
     tables.run(
@@ -40,7 +47,16 @@ pub(super) fn instance(tables: &Tables<'_>, row: &InstanceRow) -> Applied {
             json::text(&row.data),
             fence_column(row.fence)
         ],
-    )
+    )?;
+    match row.ended_at {
+        Some(now) if row.state == InstanceRow::GONE && row.id.0 % PRUNE_INSTANCES_EVERY == 0 => {
+            let month_before = (now.start_of_month() - Duration::from_secs(1)).start_of_month();
+            let kept = ENDED_KEPT - 1;
+            let values = params![row.pool, month_before.micros(), kept, PRUNE_INSTANCES_AT_ONCE];
+            tables.run(sql::PRUNE_INSTANCES, values)
+        }
+        _ => Ok(()),
+    }
 }
 
 pub(super) fn state(tables: &Tables<'_>, pool: &str, data: &Json, fence: u64) -> Applied {

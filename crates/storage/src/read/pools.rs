@@ -14,7 +14,7 @@ use crate::{
     sql::pools as sql,
 };
 
-/// How many instances of a pool that are gone are restored at least.
+/// How many instances of a pool that are gone are restored.
 const ENDED: u32 = 200;
 
 /// How many builds of the past are looked at, and how many of a builder are of use.
@@ -82,11 +82,13 @@ pub(crate) fn decisions(connection: &Connection, filter: &DecisionFilter) -> Rea
 }
 
 pub(crate) fn live_pools(connection: &Connection) -> Read<Vec<String>> {
-    all(connection, sql::LIVE_POOLS, [], |row| Ok(Ok(row.get(0)?)))
+    let of_each: BTreeSet<String> =
+        all(connection, sql::LIVE_POOLS, [], |row| Ok(Ok(row.get(0)?)))?.into_iter().collect();
+    Ok(of_each.into_iter().collect())
 }
 
 /// See [`crate::Store::restore_pools`].
-pub(crate) fn restore_pools(connection: &Connection, pools: &[String], at: Time) -> Read<RestoredPools> {
+pub(crate) fn restore_pools(connection: &Connection, pools: &[String]) -> Read<RestoredPools> {
     let mut restored = RestoredPools::default();
     for (name, text) in all(connection, sql::POOLS, [], |row| Ok(Ok((row.get(0)?, row.get(1)?))))? {
         let name: String = name;
@@ -98,11 +100,7 @@ pub(crate) fn restore_pools(connection: &Connection, pools: &[String], at: Time)
     let live: BTreeSet<&str> = restored.instances.iter().map(|row| row.pool.as_str()).collect();
     let known: BTreeSet<String> = live.into_iter().map(str::to_owned).chain(pools.iter().cloned()).collect();
     for pool in &known {
-        let since = params![pool, at.start_of_month().micros()];
-        let mut ended = all(connection, sql::ENDED_INSTANCES_SINCE, since, parse_instance)?;
-        if ended.len() < ENDED as usize {
-            ended = all(connection, sql::ENDED_INSTANCES, params![pool, ENDED], parse_instance)?;
-        }
+        let ended = all(connection, sql::ENDED_INSTANCES, params![pool, ENDED], parse_instance)?;
         restored.instances.extend(ended);
     }
     restored.instances.sort_unstable_by_key(|row| row.id);

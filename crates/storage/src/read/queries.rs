@@ -2,7 +2,7 @@
 
 use model::{
     BuildId, BuildNumber, BuildRequestId, BuilderId, BuildsetId, ChangeId, Json, LogId, Properties,
-    SchedulerId, SourceStampId, StepId, Time, WorkerId,
+    SchedulerId, SourceStampId, StepId, WorkerId,
 };
 use rusqlite::params;
 
@@ -180,11 +180,10 @@ impl Store {
         self.readers().read(read::live_pools).await
     }
 
-    /// What the pools of a configuration, and those that have instances still, have to know when their master starts at
-    /// `at`. To be asked after [`Store::restore`], so that a dead master's builds are closed, and after
+    /// What the pools of a configuration, and those that have instances still, have to know when their master starts. To be asked after [`Store::restore`], so that a dead master's builds are closed, and after
     /// [`Store::lease`], so that nobody writes what was read.
-    pub async fn restore_pools(&self, pools: Vec<String>, at: Time) -> Read<RestoredPools> {
-        self.readers().read(move |connection| read::restore_pools(connection, &pools, at)).await
+    pub async fn restore_pools(&self, pools: Vec<String>) -> Read<RestoredPools> {
+        self.readers().read(move |connection| read::restore_pools(connection, &pools)).await
     }
 
     /// What a component has kept under a key.

@@ -23,13 +23,16 @@ macro_rules! instances {
 pub(crate) const INSTANCES: &str = instances!("");
 /// `<> 'gone'` as the index on it is partial by the same words.
 pub(crate) const LIVE_INSTANCES: &str = instances!(" WHERE state <> 'gone' ORDER BY id");
-pub(crate) const LIVE_POOLS: &str =
-    "SELECT DISTINCT pool FROM ganger_instances WHERE state <> 'gone' ORDER BY pool";
-/// The last ones, and those since a time however many they are.
+/// In the order of ids, as `DISTINCT` would walk through the history by an index on pools.
+pub(crate) const LIVE_POOLS: &str = "SELECT pool FROM ganger_instances WHERE state <> 'gone' ORDER BY id";
 pub(crate) const ENDED_INSTANCES: &str =
     instances!(" WHERE state = 'gone' AND pool = $1 ORDER BY ended_at_us DESC LIMIT $2");
-pub(crate) const ENDED_INSTANCES_SINCE: &str =
-    instances!(" WHERE state = 'gone' AND pool = $1 AND ended_at_us >= $2");
+/// A few of the oldest that ended before a time, but none of the last ones of the pool, however old they are, and never
+/// the newest of all: the next id is counted from it.
+pub(crate) const PRUNE_INSTANCES: &str = "DELETE FROM ganger_instances WHERE id IN (SELECT id FROM ganger_instances \
+     WHERE state = 'gone' AND pool = $1 AND ended_at_us < $2 AND ended_at_us < (SELECT ended_at_us \
+     FROM ganger_instances WHERE state = 'gone' AND pool = $1 ORDER BY ended_at_us DESC LIMIT 1 OFFSET $3) \
+     ORDER BY ended_at_us LIMIT $4) AND id < (SELECT max(id) FROM ganger_instances)";
 
 pub(crate) const SET_POOL: &str = "INSERT INTO ganger_pools (name, data) VALUES ($1, $2) \
      ON CONFLICT (name) DO UPDATE SET data = excluded.data";

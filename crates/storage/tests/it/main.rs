@@ -7,6 +7,7 @@ mod crash;
 mod farm;
 mod identity;
 mod opening;
+mod pools;
 mod restore;
 mod schema;
 mod writes;
