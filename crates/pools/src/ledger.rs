@@ -76,7 +76,9 @@ impl fmt::Display for Token {
 }
 
 /// What it takes to check a login: the MD5 digest of the secret, as Twisted's challenge needs it
-/// (`twisted/spread/pb.py`, 24.11.0: `respond`). The secret itself is never kept.
+/// (`twisted/spread/pb.py`, 24.11.0: `respond`). The secret itself is never kept, but that is no help against whoever reads
+/// the database: the challenge is answered from the digest, so whoever has it can log in as the instance for as long as
+/// that is not gone.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Verifier(pub String);

@@ -2,7 +2,7 @@
 
 use std::{
     fs::{File, OpenOptions, TryLockError},
-    io::{Read, Seek, Write},
+    io::{ErrorKind, Read, Seek, Write},
     path::{Path, PathBuf},
     time::Duration,
 };
@@ -68,6 +68,7 @@ pub(crate) fn open(path: &Path, options: &Options) -> Result<Opened, OpenError> 
     let (mut lock, before) = take_lock(path)?;
     let failed =
         |error: rusqlite::Error| OpenError::Database { path: path.to_owned(), cause: Cause::new(error) };
+    create(path)?;
     let mut connection = Connection::open(path).map_err(failed)?;
     configure(&connection).map_err(failed)?;
     connection
@@ -116,6 +117,26 @@ fn configure(connection: &Connection) -> Result<(), rusqlite::Error> {
     )
 }
 
+/// Makes the database, if there is none, for its owner only: who can read it can log in as a machine of a pool. SQLite
+/// gives the files beside it the mode of the database; that of one that is there is its owner's affair.
+fn create(path: &Path) -> Result<(), OpenError> {
+    match for_the_owner().create_new(true).open(path) {
+        Err(cause) if cause.kind() != ErrorKind::AlreadyExists => {
+            Err(OpenError::System { what: "create the database", path: path.to_owned(), cause })
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Files that are made are nobody else's to read.
+fn for_the_owner() -> OpenOptions {
+    let mut options = OpenOptions::new();
+    options.read(true).write(true);
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    options
+}
+
 fn lock_path(database: &Path) -> PathBuf {
     let mut name = database.as_os_str().to_owned();
     name.push(".lock");
@@ -128,9 +149,7 @@ fn lock_path(database: &Path) -> PathBuf {
 fn take_lock(database: &Path) -> Result<(File, Option<String>), OpenError> {
     let path = lock_path(database);
     let failed = |what, cause| OpenError::System { what, path: path.clone(), cause };
-    let mut file = OpenOptions::new()
-        .read(true)
-        .write(true)
+    let mut file = for_the_owner()
         .create(true)
         .truncate(false)
         .open(&path)

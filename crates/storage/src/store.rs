@@ -58,7 +58,8 @@ impl Drop for Inner {
 impl Store {
     /// Opens a database of Buildbot 4.3, or makes one where there is nothing. Blocks while it does.
     ///
-    /// Nobody else may have it open as a master's: a file beside it, with `.lock` added to its name, is locked.
+    /// Nobody else may have it open as a master's: a file beside it, with `.lock` added to its name, is locked. Files that
+    /// are made are for their owner only; the modes of those that are there stay.
     ///
     /// # Errors
     ///

@@ -76,3 +76,26 @@ fn what_is_no_database_is_refused() {
     assert!(matches!(error, OpenError::System { .. }), "{error:?}");
     assert!(error.to_string().contains("/nonexistent/state.sqlite"), "{error}");
 }
+
+#[cfg(unix)]
+#[tokio::test]
+async fn a_new_database_is_for_its_owner_only_and_one_that_is_there_stays_as_it_is() {
+    use std::os::unix::fs::PermissionsExt as _;
+
+    let directory = tempfile::tempdir().unwrap();
+    let path = |end: &str| directory.path().join(format!("state.sqlite{end}"));
+    let mode = |end: &str| std::fs::metadata(path(end)).unwrap().permissions().mode() & 0o777;
+    let farm = Farm::open(directory.path()).await;
+    for end in ["", "-wal", "-shm", ".lock"] {
+        assert_eq!(mode(end), 0o600, "{end}");
+    }
+    farm.store.close().await;
+    for end in ["", ".lock"] {
+        std::fs::set_permissions(path(end), std::fs::Permissions::from_mode(0o640)).unwrap();
+    }
+    let farm = Farm::open(directory.path()).await;
+    for end in ["", "-wal", ".lock"] {
+        assert_eq!(mode(end), 0o640, "{end}");
+    }
+    farm.store.close().await;
+}
