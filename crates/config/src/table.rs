@@ -109,6 +109,10 @@ impl<'a> Table<'a> {
     /// A text, not empty.
     pub(crate) fn text(&self, name: &str) -> Option<(&'a str, Span)> {
         let value = self.value(name)?.fixed();
+        debug_assert!(
+            self.key(name).is_none_or(|key| !matches!(key.kind, Kind::Choice(_))),
+            "{name} is one of some words: `choice` reads it"
+        );
         let text = value.text()?;
         if text.is_empty() {
             value.error(format!("`{name}` is empty"));
@@ -116,6 +120,16 @@ impl<'a> Table<'a> {
         }
         value.template()?;
         Some((text, value.span()))
+    }
+
+    /// One of the words that its kind has, or its default. Reports any other.
+    pub(crate) fn choice(&self, name: &str) -> Option<&'a str> {
+        let key = self.key(name)?;
+        match (self.value(name), key.default) {
+            (Some(value), _) => value.fixed().read(key.kind).and_then(|_| value.get().as_str()),
+            (None, Fallback::Text(default)) => Some(default),
+            (None, _) => None,
+        }
     }
 
     /// A text as it is, perhaps empty, with nothing in it read as a template.

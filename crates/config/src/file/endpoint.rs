@@ -161,7 +161,7 @@ fn file(reading: &Reading<'_>, (path, span): (&str, Span)) -> Option<PathBuf> {
 fn from_table<'a>(value: &Value<'a>) -> Option<Parts<'a>> {
     let table = Table::of(*value, TABLE)?;
     Some(Parts {
-        kind: table.text("type")?.0,
+        kind: table.choice("type")?,
         host: table.text("host").map(|(host, _)| host),
         port: table.integer("port"),
         cert: table.text("cert"),

@@ -188,11 +188,7 @@ fn socket(table: &Table<'_>, base_dir: &Path) -> PathBuf {
 }
 
 fn compression(table: &Table<'_>) -> LogCompression {
-    let read = table.value("log-compression").and_then(|value| {
-        value.read(Kind::Choice(&["none", "gz", "lz4", "zstd"]))?;
-        value.get().as_str()
-    });
-    match read {
+    match table.choice("log-compression") {
         Some("none") => LogCompression::None,
         Some("lz4") => LogCompression::Lz4,
         Some("zstd") => LogCompression::Zstd,

@@ -236,8 +236,8 @@ pub(super) fn read<'a>(value: Value<'a>, names: &mut Names<'a>) -> Option<Pool> 
         budget,
         weight: non_zero("weight").unwrap_or(NonZeroU32::MIN),
         stopped,
-        billing: match table.text("billing") {
-            Some(("hour", _)) => Billing::Hour,
+        billing: match table.choice("billing") {
+            Some("hour") => Billing::Hour,
             _ => Billing::Second,
         },
         image,

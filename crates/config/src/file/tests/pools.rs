@@ -196,6 +196,15 @@ fn what_is_wrong_with_a_pool_is_said_where_it_stands() {
         &["4:8 expected a number of machines, or a share of the busy ones such as `\"20%\"`, found \"half\""],
     );
     check("idle = 4", &["4:1 a pool has no `idle` [it is called `build_wait_timeout`]"]);
+    check(
+        "billing = \"minute\"",
+        &["4:11 expected one of `\"second\"`, `\"hour\"`, found \"minute\""],
+    );
+    check(
+        "billing = \"hours\"",
+        &["4:11 expected one of `\"second\"`, `\"hour\"`, found \"hours\" [did you mean \"hour\"?]"],
+    );
+    check("billing = 60", &["4:11 expected text, found a whole number"]);
     check("lambda = -1", &["4:10 expected a number from 0 on, found -1"]);
     check("master = \"here\"", &["4:10 \"here\" is no address [such as \"ci.example.org:9989\"]"]);
     check("password = \"\"", &["4:12 the password is empty"]);
