@@ -1,8 +1,9 @@
 //! `[[pool]]`, and what is common to all of them.
 
+mod cron;
 mod local;
 
-use std::{collections::BTreeSet, num::NonZeroU32, sync::Arc, time::Duration};
+use std::{collections::BTreeSet, fmt::Display, num::NonZeroU32, sync::Arc, time::Duration};
 
 use ::model::{
     Timetable, TimetableError,
@@ -290,14 +291,22 @@ fn schedule(table: &Table<'_>, within: &impl Fn(&str, Option<u32>, Value<'_>)) -
         }
         let zone = entry.text("timezone").map_or("UTC", |(zone, _)| zone);
         let Some((cron, span)) = entry.text("cron") else { continue };
-        match Timetable::new(cron, zone) {
+        let on = match cron::too_far(cron) {
+            Some(error) => Err(error),
+            None => Timetable::new(cron, zone),
+        };
+        let help = "minute, hour, day of the month, month, day of the week: `* 8-17 * * mon-fri`";
+        match on {
+            Ok(_) if cron::is_never_on(cron) => {
+                let text = format!("{cron:?} is never on: there is no such day");
+                entry.reading().sink.error(span, text).help(help);
+            }
             Ok(on) => schedule.extend(min.map(|min| Scheduled { on, min })),
             Err(error @ TimetableError::Zone(_)) => {
                 let span = entry.text("timezone").map_or_else(|| entry.head(), |(_, span)| span);
                 entry.reading().sink.error(span, error.to_string()).help("such as \"Europe/Berlin\"");
             }
             Err(error) => {
-                let help = "minute, hour, day of the month, month, day of the week: `* 8-17 * * mon-fri`";
                 entry.reading().sink.error(span, error.to_string()).help(help);
             }
         }
@@ -313,8 +322,10 @@ fn budget(value: Option<Value<'_>>) -> Budget {
 fn idle(table: &Table<'_>) -> Idle {
     let Some(value) = table.value("build_wait_timeout") else { return Idle::Derived };
     match value.read(Kind::Any) {
-        Some(Renderable::Int(seconds)) if seconds < 0 => Idle::Forever,
-        Some(Renderable::Float(seconds)) if seconds < 0.0 => Idle::Forever,
+        Some(Renderable::Int(-1)) => Idle::Forever,
+        Some(Renderable::Float(-1.0)) => Idle::Forever,
+        Some(Renderable::Int(seconds)) if seconds < 0 => wrong_idle(&value, seconds),
+        Some(Renderable::Float(seconds)) if seconds < 0.0 => wrong_idle(&value, seconds),
         _ => match value.read(Kind::Seconds) {
             Some(Renderable::Int(seconds)) => {
                 Idle::For(Duration::from_secs(u64::try_from(seconds).unwrap_or(0)))
@@ -325,6 +336,11 @@ fn idle(table: &Table<'_>) -> Idle {
             _ => Idle::Derived,
         },
     }
+}
+
+fn wrong_idle(value: &Value<'_>, found: impl Display) -> Idle {
+    value.error(format!("expected {}, found {found}", IDLE.expected));
+    Idle::Derived
 }
 
 fn warm(table: &Table<'_>) -> Warm {

@@ -196,15 +196,18 @@ fn what_is_wrong_with_a_pool_is_said_where_it_stands() {
         &["4:8 expected a number of machines, or a share of the busy ones such as `\"20%\"`, found \"half\""],
     );
     check("idle = 4", &["4:1 a pool has no `idle` [it is called `build_wait_timeout`]"]);
-    check(
-        "billing = \"minute\"",
-        &["4:11 expected one of `\"second\"`, `\"hour\"`, found \"minute\""],
-    );
+    check("billing = \"minute\"", &["4:11 expected one of `\"second\"`, `\"hour\"`, found \"minute\""]);
     check(
         "billing = \"hours\"",
         &["4:11 expected one of `\"second\"`, `\"hour\"`, found \"hours\" [did you mean \"hour\"?]"],
     );
     check("billing = 60", &["4:11 expected text, found a whole number"]);
+    for negative in ["-2", "-1.5", "-600"] {
+        check(
+            &format!("build_wait_timeout = {negative}"),
+            &[&format!("4:22 expected a number of seconds, or -1 for ever, found {negative}")],
+        );
+    }
     check("lambda = -1", &["4:10 expected a number from 0 on, found -1"]);
     check("master = \"here\"", &["4:10 \"here\" is no address [such as \"ci.example.org:9989\"]"]);
     check("password = \"\"", &["4:12 the password is empty"]);
@@ -226,6 +229,22 @@ fn what_is_wrong_with_a_pool_is_said_where_it_stands() {
             "5:8 a timetable has 5 fields, this has 4 [minute, hour, day of the month, month, day of the week: `* 8-17 * * mon-fri`]",
         ],
     );
+    const FIELDS: &str = "minute, hour, day of the month, month, day of the week: `* 8-17 * * mon-fri`";
+    let cron = |cron: &str, expect: &str| {
+        check(
+            &format!("[[pool.schedule]]\ncron = {cron:?}\nmin = 1"),
+            &[&format!("5:8 {expect} [{FIELDS}]")],
+        );
+    };
+    cron("*/70 * * * *", "\"*/70\" is no minute: numbers from 0 to 59, ranges, lists and steps");
+    cron("0,5-50/60 * * * *", "\"0,5-50/60\" is no minute: numbers from 0 to 59, ranges, lists and steps");
+    cron("0 */24 * * *", "\"*/24\" is no hour: numbers from 0 to 23, ranges, lists and steps");
+    cron("0 8 31 2 *", "\"0 8 31 2 *\" is never on: there is no such day");
+    cron("* * 30-31 feb *", "\"* * 30-31 feb *\" is never on: there is no such day");
+    cron("0 0 31 apr,jun */2", "\"0 0 31 apr,jun */2\" is never on: there is no such day");
+    for fine in ["*/59 */23 */31 */12 */6", "0 0 29 2 *", "0 0 29 feb */6", "0 8 31 2 mon"] {
+        check(&format!("[[pool.schedule]]\ncron = {fine:?}\nmin = 1"), &[]);
+    }
     check(
         "[[pool.schedule]]\ncron = \"* * * * *\"\ntimezone = \"Mars\"\nmin = 9",
         &[
