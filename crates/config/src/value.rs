@@ -81,6 +81,10 @@ impl<'a> Value<'a> {
         self.reading.sink.error(self.span(), message)
     }
 
+    pub(crate) fn warning(&self, message: impl Into<String>) -> Note<'a> {
+        self.reading.sink.warning(self.span(), message)
+    }
+
     /// Reports a value of the wrong type.
     pub(crate) fn unexpected(&self, expected: &str) -> Note<'a> {
         self.error(format!("expected {expected}, found {}", self.found()))
@@ -114,6 +118,11 @@ impl<'a> Value<'a> {
             .collect();
         entries.sort_by_key(|(_, span, _)| span.start);
         Some(entries)
+    }
+
+    /// One entry of a table; nothing, and no report, for anything else.
+    pub(crate) fn entry(&self, name: &str) -> Option<Self> {
+        Some(self.other(self.get().as_table()?.get(name)?))
     }
 
     pub(crate) fn text(&self) -> Option<&'a str> {

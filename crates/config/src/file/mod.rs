@@ -178,7 +178,7 @@ fn whole<'a>(reading: &'a Reading<'a>, root: &'a Spanned<DeValue<'a>>) -> Option
 
     let mut pools = Vec::new();
     for value in table.tables("pool") {
-        pools.extend(pool::read(value, &mut names).map(Arc::new));
+        pools.extend(pool::read(value, &mut names).map(|pool| (Arc::new(pool), value)));
     }
     pool::check_slots(reading, &pools, &workers);
     let pool_limits = pool::limits(table.value("pool-limits"));
@@ -189,6 +189,8 @@ fn whole<'a>(reading: &'a Reading<'a>, root: &'a Spanned<DeValue<'a>>) -> Option
     for value in table.tables("builder") {
         builders.extend(builder::read(value, &names, &mut builder_names, &mut directories));
     }
+
+    pool::check_starts(&pools, &pool_limits, &builders);
 
     let mut schedulers = Vec::new();
     let mut scheduler_names = Names::new("scheduler");
@@ -206,7 +208,7 @@ fn whole<'a>(reading: &'a Reading<'a>, root: &'a Spanned<DeValue<'a>>) -> Option
         workers: workers.into_iter().map(|(worker, _)| worker).collect(),
         builders: builders.into_iter().map(Arc::new).collect(),
         schedulers,
-        pools,
+        pools: pools.into_iter().map(|(pool, _)| pool).collect(),
         pool_limits,
     })
 }

@@ -2,6 +2,7 @@
 
 mod cron;
 mod local;
+mod never;
 
 use std::{collections::BTreeSet, fmt::Display, num::NonZeroU32, sync::Arc, time::Duration};
 
@@ -21,7 +22,10 @@ use crate::{
     value::{Reading, Value},
 };
 
-pub(super) use self::local::{LOCAL, TROUBLE};
+pub(super) use self::{
+    local::{LOCAL, TROUBLE},
+    never::check as check_starts,
+};
 
 const PASSWORD: [&str; 3] = ["password", "password-file", "password-env"];
 
@@ -263,10 +267,14 @@ pub(super) fn limits(value: Option<Value<'_>>) -> PoolLimits {
 }
 
 /// Reports workers that have the name of a pool's slot: nobody could tell them apart.
-pub(super) fn check_slots(reading: &Reading<'_>, pools: &[Arc<Pool>], workers: &[(Arc<Worker>, Span)]) {
+pub(super) fn check_slots(
+    reading: &Reading<'_>,
+    pools: &[(Arc<Pool>, Value<'_>)],
+    workers: &[(Arc<Worker>, Span)],
+) {
     for (worker, head) in workers {
         let Some((pool, number)) = worker.name.rsplit_once('-') else { continue };
-        if number.parse::<u32>().is_ok() && pools.iter().any(|one| one.spec.name == pool) {
+        if number.parse::<u32>().is_ok() && pools.iter().any(|(one, _)| one.spec.name == pool) {
             let text = format!("worker {:?} has the name of a machine of pool {pool:?}", worker.name);
             reading.sink.error(head.clone(), text);
         }

@@ -268,6 +268,66 @@ fn what_is_wrong_with_a_pool_is_said_where_it_stands() {
 }
 
 #[test]
+fn a_pool_that_can_never_start_a_machine_is_an_error() {
+    let check = |own: &str, local: &str, rest: &str, expect: &[&str]| {
+        let text = format!(
+            "[[pool]]\nname = \"linux\"\n{own}\n[pool.local]\n{local}\n{BUILDER}[[builder.step]]\n\
+             type = \"ShellCommand\"\ncommand = \"true\"\n{rest}"
+        );
+        let found = match parse(&text, "ganger.toml", Path::new("/base")) {
+            Ok(loaded) => lines(&loaded.warnings),
+            Err(errors) => lines(&errors.errors),
+        };
+        assert_eq!(found, expect, "{text}");
+    };
+    let never = "no machine can ever be started: ";
+    let costs = |more: &str| format!("5:9 {never}one costs 2 an hour, and {more}");
+    let price = |own: &str, rest: &str, more: &str| {
+        check(&format!("max = 5{own}"), "price = 2", rest, &[&costs(more).replace("5:", "6:")]);
+    };
+    check("max = 5", "price = 2", "", &[]);
+    price("\nmax-price = 1.5", "", "`max-price` is 1.5");
+    check("max = 5\nmax-price = 2", "price = 2", "", &[]);
+    let budget = |budget: &str, expect: &str| {
+        check("max = 5", &format!("price = 2\n[pool.budget]\n{budget}"), "", &[&costs(expect)]);
+    };
+    budget("hour = 1", "the pool's budget for an hour is 1");
+    budget("month = 1.9", "the pool's budget for a month is 1.9");
+    check("max = 5", "price = 2\n[pool.budget]\nhour = 2\nmonth = 2", "", &[]);
+    check(
+        "max = 5",
+        "price = 2",
+        "[pool-limits.budget]\nhour = 1",
+        &[&costs("the budget of all pools for an hour is 1")],
+    );
+    // What does nothing does no harm.
+    let vain = "6:1 a budget does nothing where machines cost nothing [`price` in `[pool.local]` says what an hour of a machine costs]";
+    check("max = 5", "[pool.budget]\nhour = 1", "", &[&vain.replace("6:", "5:")]);
+
+    let limits = "[pool-limits]\nmax = 3";
+    check("max = 5\nmin = 3", "", limits, &[]);
+    check("max = 5\nmin = 4", "", limits, &["4:7 `min` is more than `max` of `[pool-limits]`, which is 3"]);
+    check(
+        "max = 5",
+        "[[pool.schedule]]\ncron = \"* * * * *\"\nmin = 5",
+        limits,
+        &["7:7 `min` is more than `max` of `[pool-limits]`, which is 3"],
+    );
+
+    let empty = format!(
+        "3:7 {never}`max` is 0, and builder \"b\" has no other workers [`ganger pool pause` starts no machines for a while; `password` lets in those that others start]"
+    );
+    check("max = 0", "", "", &[&empty]);
+    check("max = 0\npassword = \"p\"", "", "", &[]);
+    check("max = 0\n[[pool.class]]\nname = \"all\"\noverflow = 1", "", "", &[]);
+    // One that nobody uses keeps what it has until it is gone.
+    let other = "[[worker]]\nname = \"w\"\npassword = \"p\"\n";
+    let text = format!("{other}{}", POOL.replace("max = 5", "max = 0"));
+    assert!(errors(&text).is_empty());
+    assert!(errors(&format!("{text}{}", BUILDER.replace("[\"linux\"]", "[\"linux\", \"w\"]"))).is_empty());
+}
+
+#[test]
 fn pools_and_workers_share_their_names() {
     let text = |worker: &str| format!("{POOL}[[worker]]\nname = {worker:?}\npassword = \"p\"\n{BUILDER}");
     assert_eq!(errors(&text("linux")), ["2:8 there are two workers of the name \"linux\""]);

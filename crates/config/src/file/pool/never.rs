@@ -1,0 +1,91 @@
+//! Pools that could be read, and that could never start a machine; and what is said in vain.
+
+use std::sync::Arc;
+
+use ::model::pool::{Budget, Money, PoolLimits};
+
+use crate::{
+    model::Builder,
+    pool::{Pool, PoolProvider},
+    value::Value,
+};
+
+/// Looks at each pool with all that it has to do with. Pools come with their tables.
+pub(in crate::file) fn check(pools: &[(Arc<Pool>, Value<'_>)], limits: &PoolLimits, builders: &[Builder]) {
+    for (pool, table) in pools {
+        within(table, limits);
+        affordable(pool, table, limits);
+        if pool.spec.max == 0
+            && pool.password.is_none()
+            && pool.spec.classes.iter().all(|class| class.overflow == 0)
+        {
+            used(pool, table, pools, builders);
+        }
+    }
+}
+
+/// Reports minima that all pools together may not have.
+fn within(table: &Value<'_>, limits: &PoolLimits) {
+    let Some(max) = limits.max else { return };
+    let schedules = table.entry("schedule").and_then(|all| all.elements()).into_iter().flatten();
+    for one in std::iter::once(*table).chain(schedules) {
+        if let Some(min) = one.entry("min")
+            && min
+                .get()
+                .as_integer()
+                .and_then(|min| min.as_str().parse().ok())
+                .is_some_and(|min: u32| min > max)
+        {
+            min.error(format!("`min` is more than `max` of `[pool-limits]`, which is {max}"));
+        }
+    }
+}
+
+/// Reports prices that nothing can be bought at, and limits to what costs nothing.
+fn affordable(pool: &Pool, table: &Value<'_>, limits: &PoolLimits) {
+    let PoolProvider::Local(local) = &pool.provider;
+    let price = local.price;
+    if price == Money::default() {
+        if pool.spec.budget != Budget::default()
+            && let Some(budget) = table.entry("budget")
+        {
+            budget
+                .warning("a budget does nothing where machines cost nothing")
+                .help("`price` in `[pool.local]` says what an hour of a machine costs");
+        }
+        return;
+    }
+    let Some(at) = table.entry("local").and_then(|local| local.entry("price")) else { return };
+    let most = [
+        ("`max-price` is", pool.spec.max_price),
+        ("the pool's budget for an hour is", pool.spec.budget.hour),
+        ("the pool's budget for a month is", pool.spec.budget.month),
+        ("the budget of all pools for an hour is", limits.budget.hour),
+        ("the budget of all pools for a month is", limits.budget.month),
+    ];
+    if let Some((what, most)) =
+        most.into_iter().find_map(|(what, most)| Some((what, most.filter(|most| *most < price)?)))
+    {
+        let (price, most) = (price.units(), most.units());
+        at.error(format!("no machine can ever be started: one costs {price} an hour, and {what} {most}"));
+    }
+}
+
+/// Reports a pool without machines that some builder has nothing beside. One that nobody uses may be on its way out.
+fn used(pool: &Pool, table: &Value<'_>, pools: &[(Arc<Pool>, Value<'_>)], builders: &[Builder]) {
+    let is_empty = |name: &String| {
+        pools.iter().any(|(pool, _)| pool.spec.name == *name && pool.spec.max == 0 && pool.password.is_none())
+    };
+    let needs = |builder: &&Builder| {
+        builder.workers.contains(&pool.spec.name) && builder.workers.iter().all(is_empty)
+    };
+    if let (Some(builder), Some(max)) = (builders.iter().find(needs), table.entry("max")) {
+        max.error(format!(
+            "no machine can ever be started: `max` is 0, and builder {:?} has no other workers",
+            builder.name
+        ))
+        .help(
+            "`ganger pool pause` starts no machines for a while; `password` lets in those that others start",
+        );
+    }
+}
