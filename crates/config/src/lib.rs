@@ -15,7 +15,7 @@ mod table;
 mod value;
 
 pub use diagnostic::{ConfigErrors, Diagnostic, Diagnostics, Related, Severity};
-pub use file::{Loaded, load, parse};
+pub use file::{Loaded, PoolProblem, load, load_with, parse};
 pub use model::{
     Args, Builder, Codebase, Config, Database, Endpoint, ForceScheduler, LogCompression, Master, Renderable,
     Scheduler, SchedulerKind, Secrets, Step, Web, Worker,

@@ -2,10 +2,10 @@
 
 use std::{error::Error, net::SocketAddr, sync::Arc};
 
-use config::{LocalTemplate, Pool, PoolProvider};
+use config::{Config, Endpoint, LocalTemplate, Pool, PoolProblem, PoolProvider};
 use engine::master::Providers;
 use pools::Provider;
-use provider_local::{Cgroup, Local, Settings, Trouble};
+use provider_local::{Cgroup, Local, Settings, SettingsError, Trouble};
 
 /// Makes providers for the pools of this installation.
 #[derive(Debug)]
@@ -34,6 +34,46 @@ impl Providers for Suppliers {
                 Ok(Arc::new(Local::open(self.settings(pool, template, &master))?))
             }
         }
+    }
+}
+
+/// All that stands against a pool's machines on this machine. Nothing is made or changed.
+pub(crate) fn problems(config: &Config, pool: &Pool) -> Vec<PoolProblem> {
+    let listen = config.master.listen.iter().map(planned).collect();
+    let suppliers = Suppliers { deployment: String::new(), listen };
+    let PoolProvider::Local(template) = &pool.provider;
+    let problem = |key, error: &dyn Error| PoolProblem {
+        key,
+        message: format!("pool {} cannot have machines: {error}", pool.spec.name),
+    };
+    let mut problems = Vec::new();
+    let master = pool.master.clone().or_else(|| suppliers.here());
+    if master.is_none() {
+        problems.push(problem(None, &NoAddress));
+    }
+    // Any address does where that one is missing: the rest can be wrong too.
+    let master = master.unwrap_or_else(|| "127.0.0.1:9989".to_owned());
+    for error in suppliers.settings(pool, template, &master).problems() {
+        let key = match &error {
+            SettingsError::Program { program, .. } if *program == template.program => Some("program"),
+            SettingsError::Directory { .. } => Some("directory"),
+            SettingsError::User { .. } => Some("user"),
+            SettingsError::Cgroup { .. } => Some("cgroup"),
+            SettingsError::Value { field, .. } => Some(*field),
+            _ => None,
+        };
+        problems.push(problem(key, &error));
+    }
+    problems
+}
+
+/// An endpoint as it is told when it is bound; a free port is as good as any.
+fn planned(endpoint: &Endpoint) -> String {
+    match endpoint {
+        Endpoint::Tcp { host, port } if host.contains(':') => format!("tcp:[{host}]:{}", port.max(&1)),
+        Endpoint::Tcp { host, port } => format!("tcp:{host}:{}", port.max(&1)),
+        Endpoint::Tls { .. } => "tls:".to_owned(),
+        Endpoint::Unix(_) => "unix:".to_owned(),
     }
 }
 

@@ -13,6 +13,16 @@ const PERIOD: u32 = 100_000;
 impl Cgroup {
     /// Makes sure that the limits can be set below the parent.
     pub(crate) fn check(&self) -> Result<(), SettingsError> {
+        self.prepare(|control, controller| fs::write(control, format!("+{controller}")))
+    }
+
+    /// Whether [`Cgroup::check`] could do so, as far as can be seen without a change.
+    pub(crate) fn look(&self) -> Result<(), SettingsError> {
+        self.prepare(|control, _| fs::OpenOptions::new().write(true).open(control).map(drop))
+    }
+
+    /// Has those controllers passed on that are needed and are not yet.
+    fn prepare(&self, pass_on: impl Fn(&Path, &str) -> io::Result<()>) -> Result<(), SettingsError> {
         let refuse = |problem: String| SettingsError::Cgroup { parent: self.parent.clone(), problem };
         let there = words(&self.parent.join("cgroup.controllers")).map_err(|error| {
             refuse(format!("it is not one of version 2 that this master may use: {error}"))
@@ -27,7 +37,7 @@ impl Cgroup {
                 return Err(refuse(format!("it has no `{controller}` controller, only {there:?}")));
             }
             if !passed_on.iter().any(|one| one == controller) {
-                fs::write(&control, format!("+{controller}")).map_err(|error| {
+                pass_on(&control, controller).map_err(|error| {
                     refuse(format!(
                         "`{controller}` cannot be passed on to groups below it ({error}); with systemd, \
                          `Delegate=yes` and `DelegateSubgroup=` in the master's unit allow it"

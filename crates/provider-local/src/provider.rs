@@ -48,18 +48,7 @@ impl Local {
     /// # Errors
     /// They cannot, and what is to be changed in the configuration.
     pub fn open(settings: Settings) -> Result<Self, SettingsError> {
-        let master = metadata::Master { address: settings.master.clone(), fingerprint: None };
-        if master.host_and_port().is_none() {
-            let problem = format!("{:?}; workers need HOST:PORT", settings.master);
-            return Err(SettingsError::Value { field: "master", problem });
-        }
-        let trouble = &settings.trouble;
-        for (field, share) in [("fail", trouble.fail), ("hang", trouble.hang), ("vanish", trouble.vanish)] {
-            if !(0.0..=1.0).contains(&share) {
-                let problem = format!("{share}; a share is from 0 to 1");
-                return Err(SettingsError::Value { field, problem });
-            }
-        }
+        settings.check_values()?;
         let starter = Starter::new(&settings)?;
         if let Some(cgroup) = &settings.cgroup {
             cgroup.check()?;

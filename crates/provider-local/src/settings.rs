@@ -3,6 +3,9 @@
 use std::{collections::BTreeMap, path::PathBuf, time::Duration};
 
 use model::pool::Money;
+use pools::metadata;
+
+use crate::{start::Starter, yard::Yard};
 
 /// How machines of one pool are made.
 #[derive(Clone, Debug, PartialEq)]
@@ -49,11 +52,41 @@ impl Settings {
             user: None,
             cgroup: None,
             price: Money::default(),
-            keepalive: pools::metadata::Settings::default().keepalive,
-            silence: pools::metadata::Settings::SILENCE,
+            keepalive: metadata::Settings::default().keepalive,
+            silence: metadata::Settings::SILENCE,
             grace: Duration::from_secs(10),
             trouble: Trouble::default(),
         }
+    }
+}
+
+impl Settings {
+    /// All that stands against machines like this here. Unlike [`Local::open`](crate::Local::open) this makes and changes
+    /// nothing. Blocks for a moment.
+    pub fn problems(&self) -> Vec<SettingsError> {
+        let mut problems = Starter::problems(self);
+        let cgroup = self.cgroup.as_ref().map_or(Ok(()), Cgroup::look);
+        let directory = Yard::look(&self.directory)
+            .map_err(|error| SettingsError::Directory { directory: self.directory.clone(), error });
+        problems.extend([self.check_values(), cgroup, directory].into_iter().filter_map(Result::err));
+        problems
+    }
+
+    /// Whether values can be at all, wherever that is.
+    pub(crate) fn check_values(&self) -> Result<(), SettingsError> {
+        let master = metadata::Master { address: self.master.clone(), fingerprint: None };
+        if master.host_and_port().is_none() {
+            let problem = format!("{:?}; workers need HOST:PORT", self.master);
+            return Err(SettingsError::Value { field: "master", problem });
+        }
+        let trouble = &self.trouble;
+        for (field, share) in [("fail", trouble.fail), ("hang", trouble.hang), ("vanish", trouble.vanish)] {
+            if !(0.0..=1.0).contains(&share) {
+                let problem = format!("{share}; a share is from 0 to 1");
+                return Err(SettingsError::Value { field, problem });
+            }
+        }
+        Ok(())
     }
 }
 

@@ -70,6 +70,14 @@ impl Starter {
         })
     }
 
+    /// All that [`Starter::new`] could stop at.
+    pub(crate) fn problems(settings: &Settings) -> Vec<SettingsError> {
+        let programs = [Path::new("setsid"), Path::new("sh"), &settings.program];
+        let programs = programs.into_iter().filter_map(|program| find(program).err());
+        let owner = settings.user.as_deref().and_then(|user| owner(user).err());
+        programs.chain(owner).chain(process::host_boot().map_err(SettingsError::Proc).err()).collect()
+    }
+
     pub(crate) fn owner(&self) -> Option<Owner> {
         self.owner
     }

@@ -8,6 +8,7 @@ use std::{
 };
 
 use model::InstanceId;
+use rustix::fs::Access;
 
 use crate::record::Record;
 
@@ -57,6 +58,18 @@ impl Yard {
         let directory = directory.canonicalize()?;
         fs::set_permissions(&directory, fs::Permissions::from_mode(if shared { 0o711 } else { 0o700 }))?;
         Ok(Self { directory })
+    }
+
+    /// Whether [`Yard::open`] could make the directory, as far as can be seen.
+    pub(crate) fn look(directory: &Path) -> io::Result<()> {
+        // What is not there is made in the nearest directory that is.
+        let there = directory.ancestors().find(|path| path.symlink_metadata().is_ok());
+        let there = there.ok_or(io::ErrorKind::NotFound)?;
+        if !there.metadata()?.is_dir() {
+            let text = format!("{} is no directory", there.display());
+            return Err(io::Error::new(io::ErrorKind::NotADirectory, text));
+        }
+        Ok(rustix::fs::access(there, Access::WRITE_OK | Access::EXEC_OK)?)
     }
 
     /// To be held while records change. Waits for its turn.

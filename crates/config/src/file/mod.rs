@@ -30,6 +30,7 @@ use crate::{
     diagnostic::{ConfigErrors, Diagnostics, Sink, Span},
     model::{Config, Worker},
     nearest::nearest,
+    pool::Pool,
     schema::{Key, Kind},
     table::{Keys, Table},
     value::{Reading, Value},
@@ -37,6 +38,18 @@ use crate::{
 
 /// The largest file that is read.
 const MAX_SIZE: u64 = 64 << 20;
+
+/// What stands against the machines of a pool where it is to run.
+#[derive(Clone, Debug)]
+pub struct PoolProblem {
+    /// The key that says it, of the pool or of where its machines come from.
+    pub key: Option<&'static str>,
+    /// What is wrong, and in which pool.
+    pub message: String,
+}
+
+/// Says what stands against the machines of a pool.
+type Look<'a> = &'a dyn Fn(&Config, &Pool) -> Vec<PoolProblem>;
 
 /// A configuration that can be used.
 #[derive(Clone, Debug)]
@@ -112,6 +125,19 @@ pub(crate) const TABLES: &[(&str, &str, Keys)] = &[
 ///
 /// When it cannot be read, or has errors: all of them.
 pub fn load(path: &Path) -> Result<Loaded, ConfigErrors> {
+    load_with(path, &|_, _| Vec::new())
+}
+
+/// Reads a configuration file as [`load`] does, and reports what `look` finds about its pools among what is wrong. It is
+/// asked about each of them.
+///
+/// # Errors
+///
+/// When the file cannot be read, or has errors: all of them.
+pub fn load_with(
+    path: &Path,
+    look: &dyn Fn(&Config, &Pool) -> Vec<PoolProblem>,
+) -> Result<Loaded, ConfigErrors> {
     let name = path.display().to_string();
     let unreadable =
         |error: std::io::Error| ConfigErrors::of_file(&name, format!("cannot read {name}: {error}"));
@@ -129,7 +155,7 @@ pub fn load(path: &Path) -> Result<Loaded, ConfigErrors> {
     })?;
     let absolute = absolute(path).map_err(unreadable)?;
     let base_dir = absolute.parent().unwrap_or_else(|| Path::new("/"));
-    read(&text, &name, base_dir, readable_by_others)
+    read(&text, &name, base_dir, readable_by_others, look)
 }
 
 /// Reads a configuration from `text`; `file` is what messages call it, and relative paths start at `base_dir`, which is
@@ -139,10 +165,16 @@ pub fn load(path: &Path) -> Result<Loaded, ConfigErrors> {
 ///
 /// When it has errors: all of them.
 pub fn parse(text: &str, file: &str, base_dir: &Path) -> Result<Loaded, ConfigErrors> {
-    read(text, file, base_dir, false)
+    read(text, file, base_dir, false, &|_, _| Vec::new())
 }
 
-fn read(text: &str, file: &str, base_dir: &Path, readable_by_others: bool) -> Result<Loaded, ConfigErrors> {
+fn read(
+    text: &str,
+    file: &str,
+    base_dir: &Path,
+    readable_by_others: bool,
+    look: Look<'_>,
+) -> Result<Loaded, ConfigErrors> {
     let reading =
         Reading { sink: Sink::new(file, text), base_dir, secrets: RefCell::default(), readable_by_others };
     let (document, errors) = DeTable::parse_recoverable(text);
@@ -150,7 +182,7 @@ fn read(text: &str, file: &str, base_dir: &Path, readable_by_others: bool) -> Re
     if errors.is_empty() {
         let span = document.span();
         let root = Spanned::new(span, DeValue::Table(document.into_inner()));
-        config = whole(&reading, &root);
+        config = whole(&reading, &root, look);
     }
     for error in errors {
         let span = error.span().unwrap_or(0..0);
@@ -165,7 +197,7 @@ fn read(text: &str, file: &str, base_dir: &Path, readable_by_others: bool) -> Re
     }
 }
 
-fn whole<'a>(reading: &'a Reading<'a>, root: &'a Spanned<DeValue<'a>>) -> Option<Config> {
+fn whole<'a>(reading: &'a Reading<'a>, root: &'a Spanned<DeValue<'a>>, look: Look<'_>) -> Option<Config> {
     let table = Table::of(Value::new(reading, root, false), KEYS)?;
     let (master, secrets_directory) = master::read(reading, table.value("master"));
 
@@ -202,15 +234,22 @@ fn whole<'a>(reading: &'a Reading<'a>, root: &'a Spanned<DeValue<'a>>) -> Option
     for builder in &mut builders {
         builder.secrets = Arc::clone(&secrets);
     }
-    Some(Config {
+    let (pools, tables): (Vec<_>, Vec<_>) = pools.into_iter().unzip();
+    let config = Config {
         base_dir: reading.base_dir.to_owned(),
         master: master?,
         workers: workers.into_iter().map(|(worker, _)| worker).collect(),
         builders: builders.into_iter().map(Arc::new).collect(),
         schedulers,
-        pools: pools.into_iter().map(|(pool, _)| pool).collect(),
+        pools,
         pool_limits,
-    })
+    };
+    for (pool, table) in config.pools.iter().zip(tables) {
+        for problem in look(&config, pool) {
+            pool::report(&table, problem);
+        }
+    }
+    Some(config)
 }
 
 /// Names that are given once and used elsewhere.

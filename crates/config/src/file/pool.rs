@@ -11,14 +11,14 @@ use ::model::{
     pool::{Billing, Budget, Class, Idle, Money, PoolLimits, PoolSpec, Scheduled, Stopped, Warm},
 };
 
-use super::{Names, secret, worker};
+use super::{Names, PoolProblem, secret, worker};
 use crate::{
     diagnostic::Span,
     model::Worker,
     pool::{Pool, PoolProvider},
     renderable::Renderable,
     schema::{Fallback, Key, Kind, Special},
-    table::{Keys, Table},
+    table::{Keys, Table, head},
     value::{Reading, Value},
 };
 
@@ -279,6 +279,17 @@ pub(super) fn check_slots(
             reading.sink.error(head.clone(), text);
         }
     }
+}
+
+/// Reports what stands against a pool's machines: over the key that says it, or else over where they come from.
+pub(super) fn report(table: &Value<'_>, problem: PoolProblem) {
+    let local = table.entry("local");
+    let key = |name| local.and_then(|local| local.entry(name)).or_else(|| table.entry(name));
+    let span = match problem.key.and_then(key) {
+        Some(value) => value.span(),
+        None => head(table.reading, local.unwrap_or(*table).span()),
+    };
+    table.reading.sink.error(span, problem.message);
 }
 
 fn count(table: &Table<'_>, key: &str) -> Option<u32> {

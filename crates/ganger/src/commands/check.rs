@@ -10,6 +10,7 @@ use super::CONFIGURATION;
 use crate::{
     exit::{Exit, Failure},
     output::{self, good, strong},
+    providers,
 };
 
 /// Say everything that is wrong with a ganger.toml.
@@ -48,7 +49,7 @@ impl Check {
     /// Exits with 64 when there is an error; warnings are only shown.
     pub(crate) fn run(&self) -> Result<Exit, Failure> {
         let file = configuration_file(&self.path);
-        let (errors, warnings, config) = match config::load(&file) {
+        let (errors, warnings, config) = match config::load_with(&file, &providers::problems) {
             Ok(Loaded { config, warnings }) => (None, warnings, Some(config)),
             Err(ConfigErrors { errors, warnings }) => (Some(errors), warnings, None),
         };

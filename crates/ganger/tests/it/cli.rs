@@ -75,6 +75,49 @@ fn check_tells_all_errors_at_once_with_their_places() {
 }
 
 #[test]
+fn check_says_which_pools_cannot_have_machines_here() {
+    let scratch = tempfile::tempdir().expect("a scratch directory");
+    let file = scratch.path().join("ganger.toml");
+    let pool = |name: &str, local: &str| {
+        format!("[[pool]]\nname = \"{name}\"\nmax = 1\n[pool.local]\nprogram = \"/bin/sh\"\n{local}\n")
+    };
+    let check = |text: &str| {
+        fs::write(&file, text).expect("a writable directory");
+        let output = ganger(&["check", "--json", file.to_str().expect("UTF-8")]);
+        let found: Value = serde_json::from_slice(&output.stdout).expect("JSON");
+        let all = found["diagnostics"].as_array().expect("a list").iter();
+        let lines: Vec<String> =
+            all.map(|one| format!("{}:{} {}", one["line"], one["column"], one["message"])).collect();
+        (output.status.code(), lines.join("\n"))
+    };
+    let (code, said) = check(&pool("good", "directory = \"machines\""));
+    assert_eq!(code, Some(0), "{said}");
+    assert!(!scratch.path().join("machines").exists(), "nothing is made");
+
+    let missing = pool("linux", "").replace("/bin/sh", "/nope/buildbot-worker");
+    let strangers =
+        pool("mac", "user = \"nobody-of-that-name\"\ncgroup = \"/nope\"\ndirectory = \"ganger.toml\"");
+    let (code, said) = check(&format!("{missing}{strangers}"));
+    assert_eq!(code, Some(64), "{said}");
+    let lines: Vec<&str> = said.lines().collect();
+    let expect = [
+        ("5:11", "pool linux cannot have machines: /nope/buildbot-worker cannot be found"),
+        ("12:8", "pool mac cannot have machines: machines cannot run as user `nobody-of-that-name`"),
+        ("13:10", "pool mac cannot have machines: machines cannot live in the control group /nope"),
+        ("14:13", "pool mac cannot have machines: machines cannot live in"),
+    ];
+    assert_eq!(lines.len(), expect.len(), "{said}");
+    for (line, (place, text)) in lines.iter().zip(expect) {
+        assert!(line.starts_with(place) && line.contains(text), "{line}");
+    }
+    let (code, said) = check(&format!("[master]\nlisten = [\"unix:workers.sock\"]\n{}", pool("linux", "")));
+    assert!(
+        code == Some(64) && said.contains("pool linux cannot have machines: its workers have no address"),
+        "{said}"
+    );
+}
+
+#[test]
 fn without_a_master_commands_say_how_to_start_one() {
     let scratch = tempfile::tempdir().expect("a scratch directory");
     let directory = scratch.path().to_str().expect("UTF-8");
