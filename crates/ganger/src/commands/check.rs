@@ -66,10 +66,11 @@ impl Check {
         }
         if let Some(config) = config {
             output::text(format_args!(
-                "{} is {}: {}, {}, {}",
+                "{} is {}: {}, {}, {}, {}",
                 strong(file.display()),
                 good("fine"),
                 count(config.workers.len(), "worker"),
+                count(config.pools.len(), "pool"),
                 count(config.builders.len(), "builder"),
                 count(config.schedulers.len(), "scheduler")
             ))?;

@@ -93,6 +93,8 @@ fn check_says_which_pools_cannot_have_machines_here() {
     let (code, said) = check(&pool("good", "directory = \"machines\""));
     assert_eq!(code, Some(0), "{said}");
     assert!(!scratch.path().join("machines").exists(), "nothing is made");
+    let said = stdout(&ganger(&["check", file.to_str().expect("UTF-8")]));
+    assert!(said.contains("is fine: 0 workers, 1 pool, 0 builders, 0 schedulers"), "{said}");
 
     let missing = pool("linux", "").replace("/bin/sh", "/nope/buildbot-worker");
     let strangers =
