@@ -18,7 +18,7 @@ use std::{
 use anyhow::Context;
 use model::Results;
 use tokio::{
-    signal::unix::{SignalKind, signal},
+    signal::unix::{Signal, SignalKind, signal},
     time::{Instant, sleep},
 };
 
@@ -58,8 +58,7 @@ pub(crate) struct Wishes {
 
 /// Sets everything up, builds, and stops everything that it started.
 pub(crate) async fn run(wishes: Wishes) -> Result<Exit, Failure> {
-    let mut interrupt = signal(SignalKind::interrupt())?;
-    let mut terminate = signal(SignalKind::terminate())?;
+    let mut end = Signals::new()?;
     let mut running = Running::default();
     let once = wishes.once || wishes.pool.is_some();
     let show = async {
@@ -70,19 +69,57 @@ pub(crate) async fn run(wishes: Wishes) -> Result<Exit, Failure> {
     };
     let outcome = tokio::select! {
         outcome = show => outcome,
-        _ = interrupt.recv() => Err(Failure::text(Exit::TryAgain, "interrupted")),
-        _ = terminate.recv() => Err(Failure::text(Exit::TryAgain, "interrupted")),
+        () = end.any() => Err(Failure::text(Exit::TryAgain, "interrupted")),
     };
     let outcome = match outcome {
         Ok(exit) if !once => tokio::select! {
             failure = running.watch() => Err(failure),
-            _ = interrupt.recv() => Ok(exit),
-            _ = terminate.recv() => Ok(exit),
+            () = end.any() => Ok(exit),
         },
         outcome => outcome,
     };
     running.stop().await?;
     outcome
+}
+
+/// The signals that end it: the terminal that is closed (HUP) like the others.
+struct Signals {
+    interrupt: Signal,
+    terminate: Signal,
+    hangup: Option<Signal>,
+}
+
+impl Signals {
+    fn new() -> std::io::Result<Self> {
+        Ok(Self {
+            interrupt: signal(SignalKind::interrupt())?,
+            terminate: signal(SignalKind::terminate())?,
+            // `nohup` means that all of this goes on without its terminal.
+            hangup: if ignores_hangup() { None } else { Some(signal(SignalKind::hangup())?) },
+        })
+    }
+
+    /// Waits for one of them.
+    async fn any(&mut self) {
+        let hangup = async {
+            match &mut self.hangup {
+                Some(hangup) => hangup.recv().await,
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            _ = self.interrupt.recv() => {}
+            _ = self.terminate.recv() => {}
+            _ = hangup => {}
+        }
+    }
+}
+
+/// Whether this was started with HUP ignored, as Linux tells it.
+fn ignores_hangup() -> bool {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let ignored = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
+    ignored.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok()).is_some_and(|mask| mask & 1 == 1)
 }
 
 /// The processes that were started, and what is to be removed with them.
@@ -394,13 +431,16 @@ impl Running {
             return Ok(());
         }
         let what = if self.worker.is_some() { "the worker and the master" } else { "the master" };
-        output::text(faint(format!("stopping {what}")))?;
-        if let Some(worker) = self.worker.take() {
-            worker.stop().await?;
-        }
+        // Perhaps nobody can read it any more, because the terminal is gone: all the more has to end.
+        output::text(faint(format!("stopping {what}"))).ok();
+        let worker = match self.worker.take() {
+            Some(worker) => worker.stop().await,
+            None => Ok(()),
+        };
         if let Some(master) = self.master.take() {
-            let socket = crate::commands::control_socket(&self.directory)?;
-            if let Ok(mut client) = Client::connect(&socket).await {
+            if let Ok(socket) = crate::commands::control_socket(&self.directory)
+                && let Ok(mut client) = Client::connect(&socket).await
+            {
                 // A build that the worker took with it must not hold us up. When the master does not answer, the end
                 // of its standard input tells it.
                 let told: Result<Nothing, Failure> =
@@ -409,6 +449,6 @@ impl Running {
             }
             master.stop().await?;
         }
-        Ok(())
+        worker
     }
 }
