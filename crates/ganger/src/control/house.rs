@@ -20,6 +20,9 @@ use super::{
     view,
 };
 
+/// The longest reason that somebody gives, in characters.
+const MAX_REASON: usize = 500;
+
 /// How the master is to end.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Ending {
@@ -161,6 +164,7 @@ impl House {
 
     async fn cancel_request(&self, cancel: RequestCancel) -> Result<Nothing, Refusal> {
         let id = BuildRequestId(cancel.buildrequestid);
+        is_reason(&cancel.reason)?;
         match self.master.cancel_request(id, cancel.reason).await {
             Ok(()) => Ok(Nothing {}),
             Err(error @ MasterError::Refused(_)) => {
@@ -177,6 +181,7 @@ impl House {
     }
 
     async fn pause_worker(&self, pause: WorkerPause) -> Result<Nothing, Refusal> {
+        is_reason(&pause.reason)?;
         let paused = self.master.pause_worker(&pause.worker, pause.reason).await;
         self.of_worker(&pause.worker, paused).await
     }
@@ -198,6 +203,7 @@ impl House {
 
     async fn stop_build(&self, stop: BuildStop) -> Result<Nothing, Refusal> {
         let build = view::find_build(self, &stop.build).await?;
+        is_reason(&stop.reason)?;
         if build.complete_at.is_some() {
             return Err(Refusal::not_found(format!(
                 "{} is complete already",
@@ -207,6 +213,17 @@ impl House {
         self.master.stop_build(build.id, stop.reason).await.map_err(not_done)?;
         Ok(Nothing {})
     }
+}
+
+/// Whether a reason says anything, and no more than fits into a line about what it is the reason for.
+pub(super) fn is_reason(text: &str) -> Result<(), Refusal> {
+    let length = text.chars().count();
+    let wrong = match length {
+        _ if text.trim().is_empty() => "the reason is empty: others want to know why".to_owned(),
+        0..=MAX_REASON => return Ok(()),
+        _ => format!("the reason has {length} characters; {MAX_REASON} are the most"),
+    };
+    Err(Refusal::new(Refusal::INVALID_PARAMS, wrong))
 }
 
 /// Properties that somebody gave, with the word for where they came from.

@@ -34,6 +34,9 @@ fn a_worker_is_paused_and_builds_again() {
     assert!(stdout(&master.run(&["worker", "unpause", "w1"])).contains("builds again"));
     assert!(master.json(&["status"])["workers"][0]["paused"].is_null());
 
+    let output = master.run(&["worker", "pause", "w1", "--reason", ""]);
+    assert_eq!(output.status.code(), Some(64), "{}", stderr(&output));
+
     let output = master.run(&["worker", "pause", "w2"]);
     assert_eq!(output.status.code(), Some(66));
     assert!(stderr(&output).contains("did you mean \"w1\"?"), "{}", stderr(&output));

@@ -5,7 +5,7 @@ use std::{fs, os::unix::fs::PermissionsExt};
 use serde_json::Value;
 
 use crate::{
-    program::{Master, eventually, stderr, stdout},
+    program::{CONFIGURATION, Master, eventually, stderr, stdout},
     web::metrics,
 };
 
@@ -156,6 +156,23 @@ fn somebody_scales_holds_releases_and_drains() {
     assert!(text.contains("look at it"), "{text}");
     refused(&master, &["release", "linux-2"], 66, "linux-2 is not held: it is booting");
     refused(&master, &["hold", "linux-2", "--for", "soon"], 64, "is no time");
+    for reason in ["", " \n"] {
+        refused(&master, &["hold", "linux-2", "--reason", reason], 64, "the reason is empty");
+        refused(&master, &["pause", "linux", "--reason", reason], 64, "the reason is empty");
+    }
+    refused(
+        &master,
+        &["pause", "linux", "--reason", &"x".repeat(501)],
+        64,
+        "has 501 characters; 500 are the most",
+    );
+    let short = stdout(&master.run(&["pool", "hold", "linux-1", "--for", "2h"]));
+    assert!(!short.contains("max-hold"), "{short}");
+    let cut = stdout(&master.run(&["pool", "hold", "linux-1", "--for", "999d"]));
+    assert!(
+        cut.contains("goes in 2 h 0 min") && cut.contains("no longer than the pool's `max-hold`"),
+        "{cut}"
+    );
     let released = master.json(&["pool", "release", "linux-1"]);
     assert_eq!(released["drain"]["code"], "operator", "{released}");
 
@@ -182,6 +199,22 @@ fn somebody_scales_holds_releases_and_drains() {
 }
 
 #[test]
+fn a_pool_that_was_taken_out_is_not_scaled() {
+    let (machines, master) = start("");
+    // The pool is there for as long as a machine of it is: one that does not want to go.
+    let stubborn = STAND_IN.replace("while", "trap '' TERM; while");
+    fs::write(machines.path().join("stand-in"), stubborn).expect("our file");
+    master.json(&["pool", "scale", "linux", "1"]);
+    wait_for(&master, "booting", 1);
+    fs::write(master.path().join("ganger.toml"), CONFIGURATION).expect("our file");
+    let output = master.run(&["reload"]);
+    assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
+    eventually("the pool is on its way out", || (show(&master)["removed"] == true).then_some(()));
+    refused(&master, &["scale", "linux", "1"], 66, "pool linux is no longer in the configuration");
+    refused(&master, &["scale", "linux", "auto"], 66, "pool linux is no longer in the configuration");
+}
+
+#[test]
 fn what_nobody_has_is_told_with_the_nearest_name() {
     let (_machines, master) = start("min = 1");
     wait_for(&master, "booting", 1);
@@ -192,7 +225,8 @@ fn what_nobody_has_is_told_with_the_nearest_name() {
     refused(&master, &["why", "--request", "4711"], 66, "no build request has the number");
     refused(&master, &["scale", "linux", "4"], 64, "at most 3");
     refused(&master, &["scale", "linux", "many"], 64, "auto");
-    refused(&master, &["trust", "linux"], 66, "nothing to override");
+    refused(&master, &["trust", "linux"], 64, "nothing to override");
+    refused(&master, &["decisions", "--request", "99999"], 66, "no build request has the number 99999");
     refused(&master, &["decisions", "windows"], 66, "no pool is called");
 }
 

@@ -10,7 +10,7 @@ use crate::{
         pool::{self, Instance, InstanceName, Pool, PoolName, PoolPause, PoolScale},
     },
     exit::{Exit, Failure},
-    output::{self, strong},
+    output::{self, strong, warning},
 };
 
 /// Let an instance go when its builds are done.
@@ -28,7 +28,7 @@ pub(super) struct Hold {
     #[command(flatten)]
     which: WhichInstance,
 
-    /// For how long: 90s, 30m, 2h, 1d, 1h30m. At most the pool's `max_hold`.
+    /// For how long: 90s, 30m, 2h, 1d, 1h30m. At most the pool's `max-hold`.
     #[arg(long = "for", value_name = "TIME", default_value = "2h", value_parser = parse_seconds)]
     seconds: u64,
 
@@ -119,20 +119,21 @@ struct Min(Option<u32>);
 
 impl Drain {
     pub(super) async fn run(self) -> Result<Exit, Failure> {
-        about_instance(&self.remote, Request::PoolDrain(self.which.name())).await
+        about_instance(&self.remote, Request::PoolDrain(self.which.name()), None).await
     }
 }
 
 impl Hold {
     pub(super) async fn run(self) -> Result<Exit, Failure> {
         let (instance, seconds, reason) = (self.which.instance, self.seconds, self.reason);
-        about_instance(&self.remote, Request::PoolHold(pool::Hold { instance, seconds, reason })).await
+        let request = Request::PoolHold(pool::Hold { instance, seconds, reason });
+        about_instance(&self.remote, request, Some(seconds)).await
     }
 }
 
 impl Release {
     pub(super) async fn run(self) -> Result<Exit, Failure> {
-        about_instance(&self.remote, Request::PoolRelease(self.which.name())).await
+        about_instance(&self.remote, Request::PoolRelease(self.which.name()), None).await
     }
 }
 
@@ -167,7 +168,8 @@ impl Trust {
     }
 }
 
-async fn about_instance(remote: &Remote, request: Request) -> Result<Exit, Failure> {
+/// Asks, and tells how the instance is now. `hold` is for how long it was to be held.
+async fn about_instance(remote: &Remote, request: Request, hold: Option<u64>) -> Result<Exit, Failure> {
     let mut client = remote.connect().await?;
     let instance: Instance = client.call(&request).await?;
     if remote.json {
@@ -179,6 +181,11 @@ async fn about_instance(remote: &Remote, request: Request) -> Result<Exit, Failu
     output::text(show::instance_line(&instance, now))?;
     if let Some(at) = instance.held_until {
         output::text(format_args!("  it is kept, and goes {}", until(at, now)))?;
+        // Both times are rounded to seconds.
+        let granted = u64::try_from(at - instance.since).unwrap_or(0);
+        if hold.is_some_and(|wanted| wanted > granted.saturating_add(1)) {
+            output::text(format_args!("  {}", warning("no longer than the pool's `max-hold`")))?;
+        }
     }
     Ok(Exit::Ok)
 }

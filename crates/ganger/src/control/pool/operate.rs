@@ -8,7 +8,7 @@ use pools::{Operator, State};
 use super::{Hold, Instance, InstanceName, Pool, PoolName, PoolPause, PoolScale, find, view};
 use crate::control::{
     Refusal,
-    house::{House, not_done},
+    house::{House, is_reason, not_done},
 };
 
 /// Answers `pool.drain`.
@@ -33,6 +33,7 @@ pub(in crate::control) async fn hold(house: &House, hold: Hold) -> Result<Instan
         return Err(Refusal::new(Refusal::INVALID_PARAMS, "nothing can be held for no time"));
     }
     let (instance, duration) = (found.id, Duration::from_secs(hold.seconds));
+    is_reason(&hold.reason)?;
     operate(house, Operator::Hold { instance, duration, reason: hold.reason }).await?;
     after(house, instance).await
 }
@@ -54,6 +55,7 @@ pub(in crate::control) async fn release(house: &House, name: InstanceName) -> Re
 /// Answers `pool.pause`.
 pub(in crate::control) async fn pause(house: &House, pause: PoolPause) -> Result<Pool, Refusal> {
     find::pool_status(house, &pause.pool).await?;
+    is_reason(&pause.reason)?;
     operate(house, Operator::Pause { pool: pause.pool.clone(), reason: pause.reason }).await?;
     pool_after(house, &pause.pool).await
 }
@@ -68,6 +70,9 @@ pub(in crate::control) async fn resume(house: &House, name: PoolName) -> Result<
 /// Answers `pool.scale`.
 pub(in crate::control) async fn scale(house: &House, scale: PoolScale) -> Result<Pool, Refusal> {
     let pool = find::pool_status(house, &scale.pool).await?;
+    if pool.removed {
+        return Err(Refusal::not_found(format!("pool {} is no longer in the configuration", pool.name)));
+    }
     if let Some(min) = scale.min.filter(|min| *min > pool.max) {
         return Err(Refusal::new(
             Refusal::INVALID_PARAMS,
@@ -88,7 +93,7 @@ pub(in crate::control) async fn trust(house: &House, name: PoolName) -> Result<P
             "the provider of pool {} has listed its machines: there is nothing to override",
             name.pool
         );
-        return Err(Refusal::not_found(text));
+        return Err(Refusal::new(Refusal::INVALID_PARAMS, text));
     }
     operate(house, Operator::Trust(name.pool.clone())).await?;
     pool_after(house, &name.pool).await

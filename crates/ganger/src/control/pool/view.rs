@@ -74,6 +74,10 @@ pub(in crate::control) async fn decisions<W: AsyncWrite + Unpin>(
         limit: filter.limit.min(MAX_DECISIONS),
     };
     let found = of_rows(house, wanted).await?;
+    if let Some(id) = filter.request.filter(|_| found.is_empty()) {
+        let row = house.store.request(model::BuildRequestId(id)).await.map_err(unreadable)?;
+        row.ok_or_else(|| Refusal::not_found(format!("no build request has the number {id}")))?;
+    }
     let Some(notices) = &mut notices else {
         return Ok(Decisions { now: now(house), decisions: found });
     };
