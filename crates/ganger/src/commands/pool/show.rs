@@ -167,14 +167,12 @@ fn boots(pool: &Pool) -> String {
         ),
     };
     let kept = match pool.idle_timeout_s {
-        Some(timeout) => format!("kept for {} without work", seconds(timeout)),
-        None => "kept without work".to_owned(),
+        Some(timeout) => format!("; they are kept for {} without work", seconds(timeout)),
+        // The first pass finds out.
+        None if pool.last.is_none() => String::new(),
+        None => "; they are kept without work".to_owned(),
     };
-    format!(
-        "machines take {}, 19 of 20 at most {} ({known}); they are {kept}",
-        seconds(boot.p50_s),
-        seconds(boot.p95_s)
-    )
+    format!("machines take {}, 19 of 20 at most {} ({known}){kept}", seconds(boot.p50_s), seconds(boot.p95_s))
 }
 
 fn totals(found: &PoolDetail) -> Vec<String> {
@@ -251,4 +249,30 @@ pub(super) fn instance_line(instance: &Instance, now: i64) -> String {
     }
     line.push_str(&format!("  {}", faint(facts.join(", "))));
     line
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn before_the_first_pass_nobody_knows_how_long_machines_are_kept() {
+        let boots = |idle_timeout_s: Option<f64>, is_planned: bool| {
+            let amounts = json!({ "hour": null, "day": null, "month": null });
+            let last = is_planned.then(|| json!({ "code": "no_demand", "text": "nothing waits" }));
+            let pool = json!({
+                "name": "linux", "max": 3, "min": 0, "wanted": 0, "live": 0, "by_state": {}, "pending": 0,
+                "paused": null, "scaled": null, "owner": true, "listed": true, "removed": false, "breaker": null,
+                "closed": [], "price_per_hour": 0.0, "spent": amounts, "budget": amounts,
+                "boot": { "p50_s": 120.0, "p95_s": 180.0, "samples": 0, "connect_rate": 1.0 },
+                "idle_timeout_s": idle_timeout_s, "last": last,
+            });
+            boots(&serde_json::from_value(pool).expect("a pool"))
+        };
+        assert!(boots(None, false).ends_with("as none was seen yet)"), "{}", boots(None, false));
+        assert!(boots(None, true).ends_with("; they are kept without work"));
+        assert!(boots(Some(4.0), true).ends_with("; they are kept for 4 s without work"));
+    }
 }

@@ -160,7 +160,7 @@ pub(crate) struct Pool {
     pub(crate) budget: Amounts,
     /// The time to boot that is reckoned with.
     pub(crate) boot: Boot,
-    /// How long an instance without work is kept; `None` is for ever.
+    /// How long an instance without work is kept; `None` is for ever, and unknown before there is a `last`.
     pub(crate) idle_timeout_s: Option<f64>,
     /// What the last pass came to.
     pub(crate) last: Option<Reason>,
@@ -230,7 +230,7 @@ pub(crate) struct PoolDetail {
     pub(crate) pool: Pool,
     /// Instances that are not gone, by slot.
     pub(crate) instances: Vec<Instance>,
-    /// The last decisions, the latest last.
+    /// The last decisions, the latest last; of logins that were refused only the latest.
     pub(crate) decisions: Vec<Decision>,
     /// What has happened since the start of the master.
     pub(crate) totals: Totals,

@@ -5,7 +5,7 @@ use model::{
     InstanceId, Json, Time,
     pool::{Budget, Money},
 };
-use pools::{PoolStatus, Subject, pools::InstanceStatus};
+use pools::{PoolStatus, ReasonCode, Subject, pools::InstanceStatus};
 use serde::Serialize;
 use storage::{DecisionFilter, DecisionRow};
 use tokio::io::AsyncWrite;
@@ -24,6 +24,9 @@ use crate::control::{
 /// The longest list of decisions.
 const MAX_DECISIONS: u32 = 1000;
 
+/// How many decisions are shown with a pool.
+const DECISIONS_SHOWN: usize = 50;
+
 /// Answers `pool.list`.
 pub(in crate::control) async fn list(house: &House) -> Result<PoolList, Refusal> {
     let status = house.master.pools().await.map_err(not_done)?;
@@ -33,12 +36,13 @@ pub(in crate::control) async fn list(house: &House) -> Result<PoolList, Refusal>
 /// Answers `pool.show`.
 pub(in crate::control) async fn show(house: &House, name: &str) -> Result<PoolDetail, Refusal> {
     let status = find::pool_status(house, name).await?;
+    let decisions = last_decisions(house, &status).await?;
     let totals = &status.totals;
     Ok(PoolDetail {
         now: now(house),
         pool: of_status(&status),
         instances: status.instances.iter().map(|one| of_instance(&status.name, one)).collect(),
-        decisions: status.decisions.iter().map(of_decision).collect(),
+        decisions,
         totals: Totals {
             launches: totals.launches.iter().map(|(code, count)| (word(code), *count)).collect(),
             ends: totals.ends.iter().map(|(code, count)| (word(code), *count)).collect(),
@@ -49,6 +53,28 @@ pub(in crate::control) async fn show(house: &House, name: &str) -> Result<PoolDe
             cost: totals.cost.units(),
         },
     })
+}
+
+/// What a pool decided last. Somebody who tries to log in again and again does not displace the rest.
+async fn last_decisions(house: &House, status: &PoolStatus) -> Result<Vec<Decision>, Refusal> {
+    let refused = status.decisions.iter().filter(|one| one.code == ReasonCode::LoginRefused).count();
+    if refused <= 1 {
+        return Ok(status.decisions.iter().map(of_decision).collect());
+    }
+    let filter =
+        DecisionFilter { pool: Some(status.name.clone()), limit: MAX_DECISIONS, ..DecisionFilter::default() };
+    Ok(with_one_refusal(of_rows(house, filter).await?))
+}
+
+/// The last decisions, and among them only the latest refusal of a login.
+fn with_one_refusal(decisions: Vec<Decision>) -> Vec<Decision> {
+    let refused = word(&ReasonCode::LoginRefused);
+    let latest = decisions.iter().rposition(|one| one.why.code == refused);
+    let each = decisions.into_iter().enumerate();
+    let mut kept: Vec<Decision> =
+        each.filter(|(at, one)| one.why.code != refused || Some(*at) == latest).map(|(_, one)| one).collect();
+    kept.drain(..kept.len().saturating_sub(DECISIONS_SHOWN));
+    kept
 }
 
 /// Answers `pool.decisions`.
@@ -274,5 +300,32 @@ pub(super) fn word(of: &impl Serialize) -> String {
     match serde_json::to_value(of) {
         Ok(Json::String(word)) => word,
         other => other.map(|other| other.to_string()).unwrap_or_default(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn refused_logins_do_not_hide_what_was_decided() {
+        let decision = |(at, code): (i64, &str)| Decision {
+            at,
+            pool: "linux".to_owned(),
+            instanceid: None,
+            buildrequestid: None,
+            why: Reason { code: code.to_owned(), text: String::new() },
+        };
+        let kept = |codes: &[&str]| -> Vec<i64> {
+            let all = (0..).zip(codes.iter().copied()).map(decision).collect();
+            with_one_refusal(all).iter().map(|one| one.at).collect()
+        };
+        const REFUSED: &str = "login_refused";
+        assert_eq!(kept(&["demand", REFUSED, REFUSED, "launched", REFUSED, "connected"]), [0, 3, 4, 5]);
+        assert_eq!(kept(&["demand", "launched"]), [0, 1]);
+        let mut many = vec!["demand"; 60];
+        many.extend([REFUSED; 500]);
+        let kept = kept(&many);
+        assert_eq!((kept.len(), kept.first(), kept.last()), (50, Some(&11), Some(&559)));
     }
 }
