@@ -9,12 +9,13 @@ use std::{
 
 use anyhow::Context;
 use clap::Args;
-use config::{Config, Database, Diagnostics, Severity};
+use config::{Config, Database, Diagnostics, PoolProvider, Severity};
 use engine::{
     Clock, NoticeSender, SystemClock,
     master::{self, Limits, Parts, Workshop},
     worker::{self, Credentials, Sessions},
 };
+use pools::{Origin, State, pools::InstanceStatus};
 use storage::Store;
 use tokio::{
     signal::unix::{SignalKind, signal},
@@ -202,8 +203,10 @@ impl Start {
             "the master runs"
         );
 
+        let mut left = Vec::new();
         let ended = tokio::select! {
             () = self.wait_for_end(&house, &mut wishes) => {
+                left = left_behind(&house).await;
                 stop.cancel();
                 owner.await
             }
@@ -219,6 +222,9 @@ impl Start {
         store.close().await;
         ended??;
         info!("the master has ended");
+        for machines in left {
+            info!("{machines}");
+        }
         Ok(Exit::Ok)
     }
 
@@ -242,6 +248,33 @@ impl Start {
             _ = wishes.wait_for(|ending| *ending == Ending::Now) => info!("ending at once"),
         }
     }
+}
+
+/// What is to be said of machines on this machine that go on without a master: a line for each pool that has some.
+async fn left_behind(house: &House) -> Vec<String> {
+    let config = Arc::clone(&house.config.borrow());
+    // A master that does not answer says nothing of machines either.
+    let pools = house.master.pools().await.unwrap_or_default();
+    let lines = pools.iter().filter_map(|status| {
+        let PoolProvider::Local(local) =
+            &config.pools.iter().find(|pool| pool.spec.name == status.name)?.provider;
+        let goes_on = |one: &&InstanceStatus| {
+            let is_ending = matches!(one.state, State::Terminating | State::Stopping | State::Stopped);
+            one.origin == Origin::Hired && one.provider_id.is_some() && !is_ending
+        };
+        let name = &status.name;
+        let (machines, end, taken_up) = match status.instances.iter().filter(goes_on).count() {
+            0 => return None,
+            1 => (format!("1 machine of pool {name} goes on"), "it ends by itself", "is taken up"),
+            n => (format!("{n} machines of pool {name} go on"), "they end by themselves", "are taken up"),
+        };
+        if local.silence.is_zero() {
+            return Some(format!("{machines}, to be taken up at the next start"));
+        }
+        let silence = output::span(i64::try_from(local.silence.as_secs()).unwrap_or(i64::MAX));
+        Some(format!("{machines}; {end} after {silence} without a master, or {taken_up} at the next start"))
+    });
+    lines.collect()
 }
 
 /// Connections, which outlive the master: builds that are cut off still have to tell their workers.

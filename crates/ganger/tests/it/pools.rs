@@ -199,6 +199,22 @@ fn somebody_scales_holds_releases_and_drains() {
 }
 
 #[test]
+fn a_master_that_ends_says_which_machines_go_on() {
+    let (_machines, mut master) = start("min = 2");
+    wait_for(&master, "booting", 2);
+    master.signal("TERM");
+    assert!(master.wait().success());
+    let log = master.log();
+    let last = log.lines().last().unwrap_or_default();
+    assert!(last.contains("2 machines of pool linux go on") && last.contains("30 min 0 s"), "{log}");
+
+    let (_machines, mut master) = start("");
+    master.signal("TERM");
+    assert!(master.wait().success());
+    assert!(!master.log().contains("go on"), "{}", master.log());
+}
+
+#[test]
 fn a_pool_that_was_taken_out_is_not_scaled() {
     let (machines, master) = start("");
     // The pool is there for as long as a machine of it is: one that does not want to go.
