@@ -20,6 +20,9 @@ use crate::{
 
 /// From this λ on, nothing waits to be packed with others.
 const IMPATIENT: f64 = 20.0;
+/// To wait behind a build that takes long pays less: it may take longer still, and the machine that is not started would
+/// have been of use to others.
+const BEHIND_LONG: f64 = 0.25;
 
 /// One pool's plan in the making.
 #[derive(Debug)]
@@ -101,14 +104,14 @@ impl<'a> Desk<'a> {
             places.add(machine.room, runs, None);
         }
 
-        let too_late = spec.classes.iter().map(|class| boot.p50 * patience(class.lambda)).collect();
+        let too_late = spec.classes.iter().map(|class| boot.p50 * patience(class.lambda, flow.is_short()));
         let limits = Limits::new(now, view);
         Self {
             view,
             now,
             demand,
             boot,
-            too_late,
+            too_late: too_late.collect(),
             durations: vec![f64::NAN; demand.builders.len()],
             expected,
             flow,
@@ -330,8 +333,9 @@ impl<'a> Desk<'a> {
 }
 
 /// How many times the time to boot a request waits before another machine is started for it.
-fn patience(lambda: f64) -> f64 {
-    if lambda >= IMPATIENT { 1.0 } else { 1.0 + 1.0 / lambda.max(0.01) }
+fn patience(lambda: f64, short: bool) -> f64 {
+    let packing = if short { 1.0 } else { BEHIND_LONG };
+    if lambda >= IMPATIENT { 1.0 } else { 1.0 + packing / lambda.max(0.01) }
 }
 
 /// A shared name.

@@ -11,6 +11,9 @@ use crate::{
     plan::View,
 };
 
+/// Builds that take less than this share of a boot are short, and those that take longer than a boot are long.
+const SHORT: f64 = 0.5;
+
 /// Ends and arrivals within the time that a machine takes to boot.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Flow {
@@ -94,11 +97,17 @@ impl Flow {
         if self.is_short() && self.ends > 0.0 { whole(own * (1.0 - self.taken() / self.ends)) } else { 0 }
     }
 
-    /// Whether builds take less than a boot. Only then is the balance counted on: a place is free again and again
+    /// Whether builds take much less than a boot. Only then is the balance counted on: a place is free again and again
     /// before a machine could be there. Of longer builds it is so uncertain that to wait for it costs more than the
     /// machine.
     pub(super) fn is_short(&self) -> bool {
-        self.mean < self.horizon
+        self.mean < SHORT * self.horizon
+    }
+
+    /// Whether builds take longer than a boot: only for those machines are started ahead. Others are done before more
+    /// machines could be there.
+    pub(super) fn is_long(&self) -> bool {
+        self.mean >= self.horizon
     }
 
     /// Places that arrivals take: short builds do not take theirs for the whole time.

@@ -78,7 +78,7 @@ fn minimum(desk: &Desk<'_>) -> (u32, ReasonCode) {
 
 /// How many machines should be free or on their way for what is expected, when so many are needed already.
 fn forecast(desk: &Desk<'_>, needed: u32) -> u32 {
-    if !desk.view.spec.forecast || desk.flow.is_short() {
+    if !desk.view.spec.forecast || !desk.flow.is_long() {
         return 0;
     }
     let needed = f64::from(needed);

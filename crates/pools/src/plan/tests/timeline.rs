@@ -54,10 +54,10 @@ fn long_builds_are_not_packed() {
 
 #[test]
 fn places_of_short_builds_count_beyond_what_comes_in() {
-    // Builds of about 100 s that began 98 s ago end within 120 s.
+    // Builds of about 50 s that began 48 s ago end within 120 s.
     let mut world = World::burst(100);
-    world.take(100);
-    world.pool().busy(100, 98);
+    world.take(50);
+    world.pool().busy(100, 48);
     let quiet = world.only();
     assert_eq!(quiet.started(), 0);
     assert!(count(&quiet, &Why::Soon) >= 50, "{}", count(&quiet, &Why::Soon));
@@ -67,35 +67,48 @@ fn places_of_short_builds_count_beyond_what_comes_in() {
     assert!(last.max().unwrap().since(NOW).as_secs() > 60);
 
     // 2,500 requests in 5 minutes are 1,000 in the time to boot: they take all of them. So machines are started, for
-    // two builds each: after 120 and 220 s.
+    // three builds each: after 120, 170 and 220 s.
     for _ in 0..2500 {
         world.pool().learned.arrivals.requested(ago(30), 1.0);
     }
     let rush = world.only();
     assert_eq!(count(&rush, &Why::Soon), 0);
-    assert_eq!(rush.started(), 50);
+    assert_eq!(rush.started(), 34);
 }
 
 #[test]
 fn places_of_long_builds_are_not_counted_on() {
-    let mut world = World::burst(100);
-    world.take(600);
-    world.pool().busy(100, 590);
-    assert_eq!(world.only().started(), 100);
+    for seconds in [61, 600] {
+        let mut world = World::burst(100);
+        world.take(seconds);
+        world.pool().busy(100, seconds - 2);
+        assert_eq!(world.only().started(), 100, "of {seconds} s");
+    }
+}
+
+#[test]
+fn to_wait_behind_a_long_build_pays_only_where_waiting_is_worth_little() {
+    // A new machine is there after 120 s, and has its second build 600 s later.
+    for (lambda, machines) in [(1.0, 10), (0.07, 10), (0.04, 5)] {
+        let mut world = World::burst(10);
+        world.take(600);
+        world.pool().spec.classes[0].lambda = lambda;
+        assert_eq!(world.only().started(), machines, "λ = {lambda}");
+    }
 }
 
 #[test]
 fn ordinary_workers_that_finish_soon_count_for_the_builders_that_they_serve() {
     let mut world = World::burst(20);
-    world.take(100);
+    world.take(50);
     let other = world.builder(&["elsewhere"]);
     let worker = |builders: &[usize]| Elsewhere {
         builders: builders.into(),
-        running: vec![(Some(0), ago(98))],
+        running: vec![(Some(0), ago(48))],
         room: 0,
     };
     world.demand.elsewhere = (0..30).map(|_| worker(&[other])).collect();
-    assert_eq!(world.only().started(), 10);
+    assert_eq!(world.only().started(), 7);
     world.demand.elsewhere = (0..30).map(|_| worker(&[0])).collect();
     assert_eq!(world.only().started(), 0);
 }
@@ -126,7 +139,7 @@ fn machines_are_started_for_what_is_expected_within_bounds() {
 #[test]
 fn nothing_is_started_ahead_for_builds_shorter_than_a_boot() {
     let mut world = World::burst(0);
-    world.take(60);
+    world.take(50);
     world.pool().busy(100, 1);
     for _ in 0..2000 {
         world.pool().learned.arrivals.requested(ago(30), 1.0);
