@@ -63,6 +63,8 @@ pub enum ReasonCode {
     NotOwner,
     /// Somebody paused the pool.
     Paused,
+    /// The master starts no more builds, as it is about to end.
+    Ending,
     /// The request needs a lock.
     Lock,
     /// The request will be merged into another one.

@@ -113,6 +113,8 @@ pub struct Pools {
     jobs: Jobs,
     /// What the last pass planned.
     plans: Vec<PoolPlan>,
+    /// Whether no more machines are started.
+    ending: bool,
     last_pass: Option<Time>,
     next_pass: Option<Time>,
     /// What the call in progress leads to.
@@ -137,6 +139,7 @@ impl Pools {
             timers: Timers::default(),
             jobs: Jobs::default(),
             plans: Vec::new(),
+            ending: false,
             last_pass: None,
             next_pass: None,
             out: Out::default(),
@@ -230,6 +233,11 @@ impl Pools {
     pub fn pass(&mut self, now: Time, demand: &Demand) -> Batch {
         self.run_pass(now, demand);
         self.take()
+    }
+
+    /// From now on a pass starts no more machines. Those that have nothing to do go on being let go.
+    pub fn start_none(&mut self) {
+        self.ending = true;
     }
 
     /// Something changed that the pools are not told otherwise: a pass within a second.

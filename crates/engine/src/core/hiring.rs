@@ -17,8 +17,7 @@ use crate::Notice;
 const REFUSALS: u32 = 30;
 const REFUSALS_EACH: Duration = Duration::from_secs(10);
 
-/// How long the pools are left alone while the master starts no more builds, and at the least.
-const REST_DRAINING: Duration = Duration::from_secs(1);
+/// How long the pools are left alone at the least.
 const REST: Duration = Duration::from_millis(1);
 
 /// How many refused logins may be recorded now.
@@ -199,13 +198,16 @@ impl Core {
         if self.pools.next_deadline().is_some_and(|due| due <= now) {
             let batch = self.pools.handle_timeout(now);
             self.fold(now, batch);
-            // A master that starts no builds starts no machines for them either.
-            if self.drain == Drain::Off && self.pools.pass_due(now) {
-                let demand = self.demand();
+            if self.pools.pass_due(now) {
+                let mut demand = self.demand();
+                if self.drain != Drain::Off {
+                    // What waits is for the next master: until then no machine is of use to it.
+                    demand.requests.clear();
+                }
                 let batch = self.pools.pass(now, &demand);
                 self.fold(now, batch);
             }
-            self.pools_rest = now + if self.drain == Drain::Off { REST } else { REST_DRAINING };
+            self.pools_rest = now + REST;
         }
         while let Some((session, why)) = self.dismissed.pop() {
             self.lost(now, session, &why);

@@ -273,6 +273,7 @@ impl Core {
     fn start_draining(&mut self) {
         if self.drain == Drain::Off {
             self.drain = Drain::Draining;
+            self.pools.start_none();
             let connected: BTreeSet<WorkerId> = self.sessions.values().copied().collect();
             for worker in connected {
                 self.refresh_worker(worker);

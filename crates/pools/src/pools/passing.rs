@@ -241,6 +241,9 @@ impl Pools {
         } else if pool.lease.fence.is_none() {
             nothing(ReasonCode::NotOwner, format!("another master has pool {name}"));
         }
+        if self.ending {
+            nothing(ReasonCode::Ending, "the master is about to end, and starts no more machines".to_owned());
+        }
         if let Some(reason) = &pool.state.paused {
             nothing(ReasonCode::Paused, format!("somebody paused pool {name}: {reason}"));
         }

@@ -96,6 +96,25 @@ fn nothing_is_hired_while_the_master_starts_no_builds() {
 }
 
 #[test]
+fn idle_machines_go_while_the_master_waits_for_its_last_builds() {
+    let mut cloud = one();
+    cloud.force(&["b1", "b2"], 0).pass(Duration::from_secs(3));
+    let [first, second] = cloud.ids()[..] else { panic!("{:?}", cloud.left) };
+    cloud.boots("linux", first);
+    cloud.boots("linux", second);
+    cloud.finish(1, Results::Success);
+    cloud.event(Event::Drain { reply: ReplyId(0) }).force(&["b1", "b2"], 0).quietly();
+    cloud.rows.clear();
+    cloud.pass(Duration::from_secs(600));
+    assert_eq!(cloud.ids(), [second], "{:?}", cloud.left);
+    assert!(!cloud.left.iter().any(|line| line.starts_with("launch")), "{:?}", cloud.left);
+    let saved = |write: &Write| matches!(write, Write::PoolState { .. });
+    assert!(cloud.rows.iter().any(saved), "what was learned is kept");
+    let plan = cloud.world.core.plan_pools(cloud.world.now);
+    assert_eq!(plan[0].code, Some(::pools::ReasonCode::Ending));
+}
+
+#[test]
 fn nothing_is_hired_without_a_lease() {
     let mut cloud = one();
     cloud.tell(PoolEvent::Lease { pool: "linux".to_owned(), fence: None });
