@@ -211,7 +211,7 @@ impl Pools {
         let leave = if pool.removed {
             Some((ReasonCode::PoolGone, "its pool is no longer in the configuration".to_owned()))
         } else if pool.is_outdated(entry) {
-            Some((ReasonCode::OldTemplate, "it was made from an old template".to_owned()))
+            Some((ReasonCode::OldTemplate, pool.why_outdated(entry)))
         } else if self.too_old_at(entry).is_some_and(|at| at <= now) {
             Some((ReasonCode::MaxAge, "it is as old as it may be".to_owned()))
         } else if self.builds_left(entry) == Some(0) {

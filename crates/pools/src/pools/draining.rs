@@ -116,17 +116,18 @@ impl Pools {
         }
     }
 
-    /// Machines of another template finish their builds and go.
+    /// Machines of another template, or of an image that was given up, finish their builds and go.
     pub(super) fn drain_outdated(&mut self, now: Time, pool: usize) {
         let pool = &self.pools[pool];
         let old = |id: &InstanceId| {
-            self.entries.get(id).is_some_and(|entry| {
+            let entry = self.entries.get(id).filter(|entry| {
                 matches!(entry.state(), State::Idle | State::Busy | State::Stopped) && pool.is_outdated(entry)
-            })
+            })?;
+            Some((*id, pool.why_outdated(entry)))
         };
-        let outdated: Vec<InstanceId> = pool.members.iter().copied().filter(old).collect();
-        for id in outdated {
-            self.drain(now, id, ReasonCode::OldTemplate, "it was made from an old template".to_owned(), None);
+        let outdated: Vec<(InstanceId, String)> = pool.members.iter().filter_map(old).collect();
+        for (id, why) in outdated {
+            self.drain(now, id, ReasonCode::OldTemplate, why, None);
         }
     }
 

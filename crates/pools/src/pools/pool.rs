@@ -332,15 +332,27 @@ impl Pool {
         self.state.learned.boots.times(&entry.row.image, &entry.row.offering)
     }
 
-    /// Whether an instance was made from what is no longer wanted. While a new image is tried, and when it was rejected,
-    /// the machines of the previous one are the good ones.
+    /// Whether an instance was made from what is no longer wanted. While a new image is tried, the machines of the
+    /// previous one are the good ones; when it was given up, those of that image are the bad ones, and no others.
     pub(super) fn is_outdated(&self, entry: &Entry) -> bool {
         let canary = &self.state.learned.canary;
-        !entry.is_guest()
-            && !self.removed
-            && canary.trial().is_none()
-            && canary.rejected().is_none()
-            && (entry.row.template != self.spec.template || entry.row.image != self.spec.image)
+        if entry.is_guest() || self.removed {
+            return false;
+        }
+        match (canary.trial(), canary.rejected()) {
+            (Some(_), _) => false,
+            (None, Some(bad)) => entry.row.image == bad,
+            (None, None) => entry.row.template != self.spec.template || entry.row.image != self.spec.image,
+        }
+    }
+
+    /// What is said of an instance that is outdated.
+    pub(super) fn why_outdated(&self, entry: &Entry) -> String {
+        if self.state.learned.canary.rejected() == Some(entry.row.image.as_str()) {
+            format!("its image {} is bad", entry.row.image)
+        } else {
+            "it was made from an old template".to_owned()
+        }
     }
 
     /// A decision, for those who ask what it was.

@@ -230,3 +230,37 @@ fn where_looking_is_cheap_a_machine_that_goes_holds_its_place_for_seconds_only()
     world.operate(Operator::Drain(second));
     world.until(5, "gone", |world| world.rows[&second].state == State::Gone);
 }
+
+#[test]
+fn machines_of_an_image_that_is_given_up_go_and_the_others_stay() {
+    let mut pool = spec(20);
+    pool.idle = model::pool::Idle::Forever;
+    let mut world = World::new(vec![pool]);
+    world.ask(2, 0);
+    world.until(300, "built", |world| world.done == 2);
+    let good = world.in_state(State::Idle);
+    world.reconfigure(|spec| (spec.image, spec.template) = ("image-2".to_owned(), "template-2".to_owned()));
+    world.bad_image = Some("image-2");
+    let of_bad = |world: &World| -> Vec<_> {
+        world.rows.values().filter(|row| row.image == "image-2").map(|row| (row.id, row.state)).collect()
+    };
+    // One after the other is tried; their builds all fail.
+    for _ in 0..3 {
+        let tried = of_bad(&world).len();
+        world.ask(4, 0);
+        world.run(70);
+        world.ask(4, 0);
+        world.until(200, "one is tried", |world| of_bad(world).len() > tried);
+    }
+    world.until(600, "given up", |world| {
+        world.said(ReasonCode::Canary).iter().any(|text| text.contains("is bad"))
+    });
+    let left = of_bad(&world).into_iter().filter(|(_, state)| *state != State::Gone).count();
+    assert!(left > 0, "there is something to let go");
+    world.until(400, "gone", |world| of_bad(world).iter().all(|(_, state)| *state == State::Gone));
+    assert!(world.said(ReasonCode::OldTemplate).iter().any(|text| text.contains("image-2 is bad")));
+    for id in good {
+        assert!(world.rows[&id].ended.is_none(), "what works stays");
+    }
+    assert_eq!(world.retried, 0, "no build was cut off");
+}

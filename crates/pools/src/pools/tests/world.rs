@@ -136,6 +136,8 @@ pub(super) struct World {
     pub(super) done: u32,
     pub(super) retried: u32,
     pub(super) machinery_fails: bool,
+    /// An image on which the machinery of every build fails.
+    pub(super) bad_image: Option<&'static str>,
 }
 
 pub(super) fn spec(max: u32) -> PoolSpec {
@@ -241,6 +243,7 @@ impl World {
             done: 0,
             retried: 0,
             machinery_fails: false,
+            bad_image: None,
         };
         world.start();
         world
@@ -510,7 +513,9 @@ impl World {
                 let Some(worker) = self.workers.get_mut(&instance) else { return };
                 if let Some((_, builder)) = worker.running.remove(&build) {
                     self.done += 1;
-                    let machinery_failed = self.machinery_fails;
+                    let image = self.rows.get(&instance).map(|row| row.image.as_str());
+                    let bad = self.bad_image.is_some_and(|bad| image == Some(bad));
+                    let machinery_failed = self.machinery_fails || bad;
                     let results = if machinery_failed { Results::Exception } else { Results::Success };
                     self.tell(Event::BuildTook { builder, duration: self.build_time });
                     self.tell(Event::BuildEnded { instance, build, results, machinery_failed });
