@@ -54,7 +54,10 @@ impl Pools {
         }
         if let Some(entry) = self.entries.get_mut(&id) {
             entry.connected = true;
-            entry.disconnected = None;
+            if state == State::Lost {
+                // Only a worker that can build is back: one that comes again and again must not be waited for for ever.
+                entry.disconnected.get_or_insert(entry.row.since);
+            }
             entry.row.connected_at.get_or_insert(now);
         }
         match state {
@@ -148,15 +151,12 @@ impl Pools {
         if let (Some(first), said) = (&entry.row.boot, &identity.boot)
             && said.as_ref() != Some(first)
         {
+            // Not which boot it should be: that is not for whoever reads this.
             let why = match said {
-                Some(said) => {
-                    format!("it says that it belongs to boot {said:?}, and the instance is {first:?}")
-                }
-                None => format!("it does not say which boot it belongs to, and the instance is {first:?}"),
+                Some(_) => "its worker belongs to another boot of the machine",
+                None => "its worker does not say which boot of the machine it belongs to",
             };
-            self.pools_refusal(id);
-            self.note(now, id, ReasonCode::WrongIdentity, format!("a worker was turned away: {why}"));
-            return self.order(Order::Disconnect { instance: id, why });
+            return self.is_another_boot(now, id, why);
         }
         if entry.row.boot.is_none() && identity.boot.is_some() && !entry.ready {
             entry.row.boot.clone_from(&identity.boot);
@@ -168,10 +168,17 @@ impl Pools {
         }
     }
 
-    fn pools_refusal(&mut self, id: InstanceId) {
-        if let Some(entry) = self.entries.get(&id) {
-            self.pools[entry.pool].totals.refused += 1;
+    /// A worker has the secret of an instance and is not the one that had it before: somebody else, or the machine was
+    /// started again. It is turned away, and the right one is waited for no longer than if nobody had come.
+    fn is_another_boot(&mut self, now: Time, id: InstanceId, why: &str) {
+        let Some(entry) = self.entries.get_mut(&id) else { return };
+        entry.stranger = true;
+        let pool = &mut self.pools[entry.pool];
+        pool.totals.refused += 1;
+        if pool.refusals.take(now, 1) {
+            self.note(now, id, ReasonCode::WrongIdentity, format!("a worker was turned away: {why}"));
         }
+        self.order(Order::Disconnect { instance: id, why: why.to_owned() });
     }
 
     /// A worker can build.
@@ -184,6 +191,7 @@ impl Pools {
         }
         entry.connected = true;
         entry.disconnected = None;
+        entry.stranger = false;
         let first = !std::mem::replace(&mut entry.ready, true);
         let back = std::mem::replace(&mut entry.adopted, false);
         match entry.state() {
@@ -253,7 +261,7 @@ impl Pools {
     pub(super) fn disconnected(&mut self, now: Time, id: InstanceId, why: &str) {
         let Some(entry) = self.entries.get_mut(&id).filter(|entry| entry.connected) else { return };
         entry.connected = false;
-        entry.disconnected = Some(now);
+        let lost = *entry.disconnected.get_or_insert(now);
         if entry.state() == State::Gone {
             return;
         }
@@ -276,7 +284,10 @@ impl Pools {
                 );
             }
             State::ReadyCheck | State::Idle | State::Busy => {
-                self.set(now, id, State::Lost);
+                self.change(now, id, |entry| {
+                    entry.row.state = State::Lost;
+                    entry.row.since = lost;
+                });
                 self.note(now, id, ReasonCode::ConnectionLost, format!("its connection is gone: {why}"));
             }
             State::Draining if entry.running.is_empty() => self.settle_drain(now, id),

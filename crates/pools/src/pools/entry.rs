@@ -17,8 +17,10 @@ pub(super) struct Entry {
     pub(super) running: BTreeMap<BuildId, Run>,
     /// Whether a worker of it is connected.
     pub(super) connected: bool,
-    /// Since when no worker of it is connected, after one was.
+    /// Since when it has no worker that can build, after it had one; another login alone does not end that.
     pub(super) disconnected: Option<Time>,
+    /// Whether a worker of another boot came in its name since its own was last ready to build.
+    pub(super) stranger: bool,
     /// Whether its worker has ever been ready to build.
     pub(super) ready: bool,
     /// Whether it was there when the master started, and its worker has not come back yet.
@@ -102,6 +104,7 @@ impl Entry {
             running: BTreeMap::new(),
             connected: false,
             disconnected: None,
+            stranger: false,
             ready: false,
             adopted: false,
             closed: false,

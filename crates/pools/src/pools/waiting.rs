@@ -130,6 +130,11 @@ impl Pools {
             State::Lost if !entry.running.is_empty() && !entry.interrupted => {
                 self.interrupt(now, id, format!("its worker was gone for {}", span(LOST_BUILDS)));
             }
+            State::Lost if entry.stranger => {
+                let gone = span(now.since(since));
+                let text = format!("its worker was gone for {gone}, and only one of another boot came");
+                self.let_go(now, id, ReasonCode::WrongIdentity, text);
+            }
             State::Lost => {
                 let text = format!("its worker was gone for {}", span(now.since(since)));
                 self.let_go(now, id, ReasonCode::ConnectionLost, text);
@@ -161,7 +166,7 @@ impl Pools {
         let busy = !entry.running.is_empty();
         let deadline = entry.row.drain.as_ref().and_then(|drain| drain.deadline);
         let deadline = deadline.map(|at| if busy && !entry.interrupted { at - CUT_OFF } else { at });
-        let lost = entry.disconnected.filter(|_| busy);
+        let lost = entry.disconnected.filter(|_| busy && !entry.connected);
         let lost = lost.map(|since| since + if entry.interrupted { LOST } else { LOST_BUILDS });
         let shutdown = entry.shutdown.map(|at| at + SHUTDOWN);
         earliest([deadline, lost, shutdown])
