@@ -231,6 +231,37 @@ impl Pools {
         self.timers.set(Timer::Call(token.clone()), self.call_due(token));
     }
 
+    /// Whether some row of a call still wants a machine that may be started.
+    fn is_wanted(&self, token: &Token) -> bool {
+        let Some(call) = self.calls.get(token) else { return false };
+        let pool = &self.pools[call.pool];
+        let wants = |id: &InstanceId| matches!(self.state_of(*id), State::Planned | State::Requested);
+        !pool.removed && pool.state.paused.is_none() && call.members.iter().any(wants)
+    }
+
+    /// The call goes out again when the provider takes another one; else later.
+    fn send_if_allowed(&mut self, now: Time, token: &Token) {
+        let Some(call) = self.calls.get_mut(token) else { return };
+        let calls = &mut self.pools[call.pool].calls;
+        if calls.take(now, 1) {
+            return self.send(now, token);
+        }
+        let next = calls.next(now);
+        call.status = match call.status {
+            CallStatus::Later(_) => CallStatus::Later(next),
+            _ => CallStatus::Unknown(next),
+        };
+    }
+
+    /// The call is not made again; what became of it shows in a listing.
+    fn look_up(&mut self, now: Time, token: &Token) {
+        let Some(call) = self.calls.get_mut(token) else { return };
+        (call.request, call.status) = (None, CallStatus::Unknown(now));
+        let at = call.pool;
+        self.timers.set(Timer::Call(token.clone()), None);
+        self.list_by(at, now);
+    }
+
     /// Until when a call waits as it is.
     pub(super) fn call_due(&self, token: &Token) -> Option<Time> {
         let call = self.calls.get(token)?;
@@ -258,19 +289,19 @@ impl Pools {
                 );
             }
             CallStatus::Later(due) | CallStatus::Unknown(due) if due <= now => {
-                if now.since(call.first_at) >= TOKEN_AGE {
-                    call.request = None;
-                    call.status = CallStatus::Unknown(now);
-                    self.list_by(at, now);
-                } else if self.pools[at].calls.take(now, 1) {
-                    self.send(now, token);
-                } else {
-                    let next = self.pools[at].calls.next(now);
-                    call.status = if call.status == CallStatus::Later(due) {
-                        CallStatus::Later(next)
-                    } else {
-                        CallStatus::Unknown(next)
-                    };
+                let undone = call.status == CallStatus::Later(due);
+                let old = now.since(call.first_at) >= TOKEN_AGE;
+                match self.is_wanted(token) {
+                    false if undone => {
+                        self.abandon(
+                            now,
+                            token,
+                            ReasonCode::Cancelled,
+                            "no machine is to be started any more",
+                        );
+                    }
+                    true if !old => self.send_if_allowed(now, token),
+                    _ => self.look_up(now, token),
                 }
             }
             CallStatus::Open(until) if until <= now => {

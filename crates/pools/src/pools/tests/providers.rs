@@ -107,6 +107,49 @@ fn a_throttled_call_is_called_off_when_demand_is_gone() {
 }
 
 #[test]
+fn a_throttled_call_is_not_made_again_when_nobody_wants_machines_any_more() {
+    for paused in [true, false] {
+        let mut world = World::new(vec![spec(5)]);
+        world.moods.push_back(Mood::Fails(ErrorKind::Throttled(Some(Duration::from_secs(30)))));
+        world.ask(2, 0);
+        world.until(10, "planned again", |world| world.in_state(State::Planned).len() == 2);
+        if paused {
+            world.operate(Operator::Pause { pool: "linux".to_owned(), reason: "the bill".to_owned() });
+        } else {
+            let specs = std::mem::take(&mut world.specs);
+            world.reconfigure(|_| ());
+            world.specs = specs;
+        }
+        world.until(60, "called off", |world| world.live() == 0);
+        world.run(300);
+        assert_eq!((world.launched, world.carried["launch"]), (0, 1));
+    }
+}
+
+#[test]
+fn a_call_that_may_have_taken_effect_is_not_made_again_when_nobody_wants_machines_any_more() {
+    for paused in [true, false] {
+        let mut world = World::new(vec![spec(5)]);
+        let failed = || Mood::Fails(ErrorKind::Transport);
+        world.moods.extend([failed(), failed(), failed(), failed()]);
+        world.ask(2, 0);
+        world.until(10, "asked", |world| world.carried.contains_key("launch"));
+        world.run(2);
+        let asked = world.carried["launch"];
+        if paused {
+            world.operate(Operator::Pause { pool: "linux".to_owned(), reason: "the bill".to_owned() });
+        } else {
+            for id in world.in_state(State::Requested) {
+                world.queue.clear();
+                world.operate(Operator::Drain(id));
+            }
+        }
+        world.until(400, "given up", |world| world.live() == 0);
+        assert_eq!((world.launched, world.carried["launch"]), (0, asked));
+    }
+}
+
+#[test]
 fn calls_that_fail_after_taking_effect_double_nothing() {
     let mut world = World::new(vec![spec(5)]);
     let failed = || Mood::FailsAfterwards(ErrorKind::Transport);
