@@ -154,6 +154,7 @@ impl Pools {
             first_at: now,
             sent_at: now,
             tries: 0,
+            doubtful: true,
             absent: None,
         });
         if call.pool == at {

@@ -43,6 +43,8 @@ pub(super) struct Call {
     pub(super) sent_at: Time,
     /// How often it was made in vain.
     pub(super) tries: u32,
+    /// Whether an earlier try may have taken effect, so that an error of a later one does not say that nothing was done.
+    pub(super) doubtful: bool,
     /// When a complete listing was first asked for that had no machine of it.
     pub(super) absent: Option<Time>,
 }
@@ -201,6 +203,7 @@ impl Pools {
             first_at: now,
             sent_at: now,
             tries: 0,
+            doubtful: false,
             absent: None,
         };
         self.calls.insert(token.clone(), call);
@@ -346,6 +349,8 @@ impl Pools {
             self.assign(now, token, machine);
         }
         let Some(call) = self.calls.get_mut(token) else { return };
+        // The answer speaks for all tries before.
+        call.doubtful = false;
         if call.members.is_empty() {
             return self.settle_call(token);
         }
@@ -435,7 +440,8 @@ impl Pools {
             .min(LONGEST_PAUSE)
             .mul_f64(jitter(token, call.tries));
         call.tries = call.tries.saturating_add(1);
-        let tries = call.tries;
+        let (tries, doubtful) = (call.tries, call.doubtful);
+        call.doubtful |= error.kind == ErrorKind::Transport;
         self.count_failed_call(at, "launch");
         let offering = self
             .calls
@@ -448,7 +454,9 @@ impl Pools {
         match &error.kind {
             ErrorKind::Capacity => {
                 pool.state.learned.offerings.unavailable(now, &offering);
-                self.next_offering(now, token, ReasonCode::NoCapacity, &error.to_string());
+                if !doubtful {
+                    self.next_offering(now, token, ReasonCode::NoCapacity, &error.to_string());
+                }
             }
             ErrorKind::Quota(name) => {
                 let family = pool
@@ -465,7 +473,9 @@ impl Pools {
                     };
                     self.note_pool(now, at, ReasonCode::Quota, text);
                 }
-                self.next_offering(now, token, ReasonCode::Quota, &error.to_string());
+                if !doubtful {
+                    self.next_offering(now, token, ReasonCode::Quota, &error.to_string());
+                }
             }
             ErrorKind::Throttled(after) => {
                 let pause = after.unwrap_or(pause).max(pause);
@@ -477,7 +487,9 @@ impl Pools {
                         format!("the provider wants fewer calls: {error}"),
                     );
                 }
-                self.pause_call(now, token, CallStatus::Later(now + pause));
+                let again = now + pause;
+                let status = if doubtful { CallStatus::Unknown(again) } else { CallStatus::Later(again) };
+                self.pause_call(now, token, status);
             }
             ErrorKind::Transport => {
                 if tries == 1 {
@@ -498,8 +510,14 @@ impl Pools {
                     );
                     self.note_pool(now, at, ReasonCode::ConfigError, text);
                 }
-                self.abandon(now, token, ReasonCode::ConfigError, &error.to_string());
+                if !doubtful {
+                    self.abandon(now, token, ReasonCode::ConfigError, &error.to_string());
+                }
             }
+        }
+        let retried = matches!(error.kind, ErrorKind::Throttled(_) | ErrorKind::Transport);
+        if doubtful && !retried {
+            self.look_up(now, token);
         }
     }
 

@@ -161,6 +161,27 @@ fn calls_that_fail_after_taking_effect_double_nothing() {
 }
 
 #[test]
+fn what_a_call_may_have_started_is_not_forgotten_because_the_next_try_fails() {
+    for kind in [ErrorKind::Throttled(Some(Duration::from_secs(300))), ErrorKind::Capacity, ErrorKind::Config]
+    {
+        let mut world = with_two_offerings(5);
+        world.moods.extend([Mood::FailsAfterwards(ErrorKind::Transport), Mood::Fails(kind.clone())]);
+        world.run(3);
+        // Nor do listings show them soon.
+        world.listing.extend([Ok(Vec::new()), Ok(Vec::new())]);
+        world.ask(2, 0);
+        world.until(20, "asked twice", |world| world.carried.get("launch") == Some(&2));
+        world.run(2);
+        assert_eq!(world.in_state(State::Requested).len(), 2, "{kind:?}: nobody knows yet");
+        world.queue.truncate(1);
+        world.until(400, "built", |world| world.done == 1);
+        assert_eq!(world.launched, 2, "{kind:?}: those that were there were used");
+        world.until(900, "gone", |world| world.live() == 0 && world.running_machines() == 0);
+        assert!(!world.carried.contains_key("reap"), "{kind:?}: nobody was taken for a stranger");
+    }
+}
+
+#[test]
 fn an_open_request_is_withdrawn_after_three_minutes() {
     let mut world = with_two_offerings(5);
     world.moods.push_back(Mood::Open);
