@@ -313,12 +313,9 @@ impl Pools {
                     self.pools[at].state.learned.offerings.unavailable(now, &offering);
                 }
                 self.withdraw(now, at, token);
-                self.next_offering(
-                    now,
-                    token,
-                    ReasonCode::NoCapacity,
-                    "the market had none in three minutes",
-                );
+                // It may have been served in the same moment. What is bought instead has rows and secrets of its own, and
+                // a machine of this call is unknown from now on: no two have the same secret.
+                self.abandon(now, token, ReasonCode::NoCapacity, "the market had none in three minutes");
             }
             _ => {}
         }

@@ -182,6 +182,23 @@ fn what_a_call_may_have_started_is_not_forgotten_because_the_next_try_fails() {
 }
 
 #[test]
+fn what_a_withdrawn_request_started_after_all_is_no_ones_double() {
+    let mut world = with_two_offerings(5);
+    world.moods.push_back(Mood::Open);
+    world.ask(1, 0);
+    world.until(200, "withdrawn", |world| world.carried.contains_key("cancel"));
+    // It was served in the same moment.
+    let member = world.calls[0].members[0].clone();
+    world.serve(0);
+    world.until(300, "building", |world| world.in_state(State::Busy).len() == 1);
+    let id = world.in_state(State::Busy)[0];
+    assert_ne!(id, member.instance, "the other machine has a row and a secret of its own");
+    world.until(600, "ended", |world| world.carried.get("reap") == Some(&1));
+    world.until(900, "gone", |world| world.done == 1 && world.live() == 0 && world.running_machines() == 0);
+    assert_eq!(world.retried, 0);
+}
+
+#[test]
 fn an_open_request_is_withdrawn_after_three_minutes() {
     let mut world = with_two_offerings(5);
     world.moods.push_back(Mood::Open);

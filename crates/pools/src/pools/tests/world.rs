@@ -599,6 +599,12 @@ impl World {
         self.list().into_iter().filter(|machine| machine.token.as_ref() == Some(&request.token)).collect()
     }
 
+    /// An open request leads to machines after all.
+    pub(super) fn serve(&mut self, call: usize) {
+        let request = self.calls[call].clone();
+        let _machines = self.start_machines(&request, request.members.len());
+    }
+
     pub(super) fn list(&self) -> Vec<Machine> {
         let list = self.machines.iter().map(|(name, machine)| Machine {
             provider_id: name.clone(),
