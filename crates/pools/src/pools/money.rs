@@ -6,7 +6,7 @@ use model::{
 };
 
 use super::{Pools, books, books::plus};
-use crate::{ReasonCode, State, plan::Spend};
+use crate::{Demand, ReasonCode, State, Waiting, plan::Spend};
 
 impl Pools {
     /// What a pool costs and has cost.
@@ -54,7 +54,7 @@ impl Pools {
 
     /// More machines than there may be, or more money than may be spent: idle ones go at once, others when their builds
     /// are done.
-    pub(super) fn shed(&mut self, now: Time, spends: &[(usize, Spend)]) {
+    pub(super) fn shed(&mut self, now: Time, demand: &Demand, spends: &[(usize, Spend)]) {
         let all: Vec<Spend> = spends.iter().map(|(_, spend)| *spend).collect();
         let (limits, total) = (self.limits, Self::total(&all));
         let spent = |budget: &Budget, spend: &Spend| {
@@ -74,7 +74,8 @@ impl Pools {
                 );
                 continue;
             }
-            let over = pool.live().saturating_sub(pool.max_with_overflow());
+            let most = pool.spec.max.saturating_add(self.overflow(*at, demand));
+            let over = pool.live().saturating_sub(most);
             if over > 0 {
                 let text =
                     format!("pool {} has more machines than its maximum of {}", pool.name(), pool.spec.max);
@@ -108,6 +109,33 @@ impl Pools {
             over = over.saturating_sub(count);
             over_rate = over_rate.saturating_sub(rate.0);
         }
+    }
+
+    /// How many machines beyond its maximum a pool needs now: those that urgent work has or waits for, and no more, or
+    /// other work would keep them for ever.
+    fn overflow(&self, at: usize, demand: &Demand) -> u32 {
+        let pool = &self.pools[at];
+        let classes =
+            || pool.spec.classes.iter().map(|class| class.overflow).filter(|overflow| *overflow > 0);
+        if pool.live() <= pool.spec.max || classes().next().is_none() {
+            return 0;
+        }
+        let of = |priority: i64| pool.spec.class(priority).overflow;
+        let entries = pool.members.iter().filter_map(|id| self.entries.get(id));
+        let builds =
+            entries.map(|entry| entry.running.values().map(|run| of(run.priority)).max().unwrap_or(0));
+        let mine = |waiting: &&Waiting| {
+            let builder = demand.builders.get(waiting.builder);
+            builder.is_some_and(|builder| builder.pools.iter().any(|name| **name == *pool.spec.name))
+        };
+        let waiting = demand.requests.iter().filter(mine).map(|waiting| of(waiting.priority));
+        let needs: Vec<u32> = builds.chain(waiting).filter(|overflow| *overflow > 0).collect();
+        // A class may go as far beyond as it says, for as much work as there is that may go so far.
+        let needed = classes().map(|most| {
+            let count = needs.iter().filter(|overflow| **overflow >= most).count();
+            most.min(u32::try_from(count).unwrap_or(u32::MAX))
+        });
+        needed.max().unwrap_or(0)
     }
 
     /// Lets machines go until there are so many fewer, and they cost so much less: those that are on their way out

@@ -103,7 +103,7 @@ impl Pools {
             }
             self.report(now, *at, plan);
         }
-        self.shed(now, &spends);
+        self.shed(now, demand, &spends);
         let planned: Vec<(usize, &PoolPlan)> = active.iter().copied().zip(&plans).collect();
         self.give_way(now, demand, &planned);
         self.save(now, &active);

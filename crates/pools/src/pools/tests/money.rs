@@ -93,3 +93,39 @@ fn a_lower_budget_lets_the_most_expensive_go() {
     world.until(200, "fewer", |world| world.live() == 2);
     assert_eq!(world.ended(ReasonCode::Budget), 3);
 }
+
+#[test]
+fn what_urgent_work_had_beyond_the_maximum_goes_when_that_is_done() {
+    let mut pool = spec(2);
+    let ordinary = pool.classes[0].clone();
+    pool.classes.push(model::pool::Class { name: "high".to_owned(), from: 10, overflow: 2, ..ordinary });
+    let mut world = World::new(vec![pool]);
+    world.ask(30, 0);
+    world.until(200, "full", |world| world.in_state(State::Busy).len() == 2);
+    world.ask(2, 20);
+    world.until(200, "beyond the maximum", |world| world.live() == 4);
+    world.until(400, "urgent work is done", |world| {
+        world.queue.iter().all(|(_, _, priority, _)| *priority == 0)
+    });
+    // There is ordinary work for hours, and it is done by as many as there may be.
+    world.until(400, "as many as there may be", |world| world.live() == 2);
+    assert!(!world.queue.is_empty());
+    assert!(world.ended(ReasonCode::Surplus) >= 2);
+    world.until(6000, "all built", |world| world.done == 32);
+    assert_eq!(world.retried, 0);
+}
+
+#[test]
+fn what_urgent_work_needs_beyond_the_maximum_stays() {
+    let mut pool = spec(1);
+    let ordinary = pool.classes[0].clone();
+    pool.classes.push(model::pool::Class { name: "high".to_owned(), from: 10, overflow: 2, ..ordinary });
+    let mut world = World::new(vec![pool]);
+    world.build_time = Duration::from_secs(2000);
+    world.ask(1, 0);
+    world.until(200, "full", |world| world.in_state(State::Busy).len() == 1);
+    world.ask(2, 20);
+    world.until(200, "beyond the maximum", |world| world.in_state(State::Busy).len() == 3);
+    world.run(1000);
+    assert_eq!(world.in_state(State::Busy).len(), 3);
+}
