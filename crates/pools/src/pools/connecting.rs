@@ -54,6 +54,8 @@ impl Pools {
         }
         if let Some(entry) = self.entries.get_mut(&id) {
             entry.connected = true;
+            // It runs, whatever the provider said.
+            entry.again.next = None;
             if state == State::Lost {
                 // Only a worker that can build is back: one that comes again and again must not be waited for for ever.
                 entry.disconnected.get_or_insert(entry.row.since);

@@ -41,6 +41,8 @@ pub(super) struct Entry {
     pub(super) console: Console,
     /// How far its end is.
     pub(super) ending: Ending,
+    /// What was asked in vain of the provider, to stop it or to start it again.
+    pub(super) again: Again,
     /// When a complete listing was first asked for that should have had it and had not.
     pub(super) missing: Option<Time>,
     /// Since when its status checks fail.
@@ -94,6 +96,15 @@ pub(super) struct Ending {
     pub(super) acked: Option<Time>,
 }
 
+/// A call that the provider did not take.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Again {
+    /// When it is made again, if it is.
+    pub(super) next: Option<Time>,
+    /// How often it was made in vain.
+    pub(super) tries: u32,
+}
+
 impl Entry {
     /// A new one.
     pub(super) fn new(row: Instance, pool: usize) -> Self {
@@ -115,6 +126,7 @@ impl Entry {
             failing: Vec::new(),
             console: Console::Unasked,
             ending: Ending::default(),
+            again: Again::default(),
             missing: None,
             impaired: None,
             rebalance: false,

@@ -1,9 +1,24 @@
 //! Machines that are stopped rather than ended, and started again.
 
+use std::time::Duration;
+
 use model::{InstanceId, Time};
 
-use super::{Pools, books, waiting::span};
-use crate::{Order, ReasonCode, State, plan::Launch, provider::ProviderError};
+use super::{
+    Pools, books,
+    entry::{Again, Entry},
+    waiting::span,
+};
+use crate::{
+    Order, ReasonCode, State,
+    plan::Launch,
+    provider::{ErrorKind, ProviderError},
+};
+
+/// The first pause before a machine is asked to stop or to start again; each one is twice as long.
+const PAUSE: Duration = Duration::from_secs(2);
+/// It is asked so often again: about a minute. After that ending it and buying another one is quicker.
+const TRIES: u32 = 5;
 
 impl Pools {
     /// Whether one more machine of a pool may be stopped.
@@ -17,13 +32,66 @@ impl Pools {
     /// Stops a machine without work.
     pub(super) fn stop(&mut self, now: Time, id: InstanceId, text: &str) {
         let Some(entry) = self.entries.get(&id).filter(|entry| entry.state() == State::Idle) else { return };
-        let (at, name) = (entry.pool, self.pools[entry.pool].name().to_owned());
-        let Some(provider_id) = entry.row.provider_id.clone() else { return };
+        if entry.row.provider_id.is_none() {
+            return;
+        }
         self.close(id, text);
-        self.set(now, id, State::Stopping);
+        self.change(now, id, |entry| {
+            entry.row.state = State::Stopping;
+            entry.row.since = now;
+            entry.again = Again::default();
+        });
         self.note(now, id, ReasonCode::Stopped, format!("is stopped: {text}"));
+        self.order_stop(id);
+    }
+
+    fn order_stop(&mut self, id: InstanceId) {
+        let Some(entry) = self.get(id) else { return };
+        let (at, provider_id) = (entry.pool, entry.row.provider_id.clone());
+        let Some(provider_id) = provider_id else { return };
+        let pool = self.pools[at].name().to_owned();
         self.count_call(at, "stop");
-        self.order(Order::Stop { instance: id, pool: name, provider_id });
+        self.order(Order::Stop { instance: id, pool, provider_id });
+    }
+
+    /// Whether a call to stop a machine or to start it again is made once more, later: the provider was busy, or nobody
+    /// knows what became of it; and it was not made too often yet.
+    fn retries(&mut self, now: Time, id: InstanceId, error: &ProviderError) -> bool {
+        let Some(entry) = self.entries.get_mut(&id) else { return false };
+        let least = match &error.kind {
+            ErrorKind::Throttled(after) => after.unwrap_or_default(),
+            ErrorKind::Transport => Duration::ZERO,
+            _ => return false,
+        };
+        if entry.again.tries >= TRIES {
+            return false;
+        }
+        let pause = PAUSE.saturating_mul(1 << entry.again.tries).max(least);
+        entry.again = Again { next: Some(now + pause), tries: entry.again.tries + 1 };
+        let first = entry.again.tries == 1;
+        if first {
+            let text = format!("the provider did not do it yet, and is asked again: {error}");
+            self.note(now, id, ReasonCode::Retried, text);
+        }
+        self.retime(now, id);
+        true
+    }
+
+    /// When a call to stop a machine or to start it again is made once more.
+    pub(super) fn again_at(&self, entry: &Entry) -> Option<Time> {
+        entry.again.next.filter(|_| self.pools[entry.pool].owned())
+    }
+
+    /// A call to stop a machine or to start it again is made once more.
+    pub(super) fn call_again(&mut self, now: Time, id: InstanceId) {
+        let Some(entry) = self.entries.get_mut(&id) else { return };
+        entry.again.next = None;
+        if entry.state() == State::Stopping {
+            self.order_stop(id);
+        } else {
+            entry.boot_from = now;
+            self.order_resume(id);
+        }
     }
 
     /// The provider has stopped a machine, or not.
@@ -52,6 +120,9 @@ impl Pools {
             }
             Err(error) => {
                 self.count_failed_call(at, "stop");
+                if self.retries(now, id, &error) {
+                    return;
+                }
                 self.let_go(now, id, ReasonCode::ProviderError, format!("it could not be stopped: {error}"));
             }
         }
@@ -64,10 +135,9 @@ impl Pools {
         let ids: Vec<InstanceId> =
             pool.stopped.iter().rev().filter(good).take(launch.count as usize).copied().collect();
         for id in ids {
-            let name = self.pools[at].name().to_owned();
-            let Some(provider_id) = self.get(id).and_then(|entry| entry.row.provider_id.clone()) else {
+            if self.get(id).is_none_or(|entry| entry.row.provider_id.is_none()) {
                 continue;
-            };
+            }
             self.change(now, id, |entry| {
                 entry.row.state = State::Booting;
                 entry.row.since = now;
@@ -77,12 +147,21 @@ impl Pools {
                 entry.boot_from = now;
                 (entry.ready, entry.failed, entry.settled, entry.adopted) = (false, false, true, false);
                 entry.resumed = true;
+                entry.again = Again::default();
             });
             self.note(now, id, ReasonCode::Resumed, format!("is started again: {}", launch.text));
-            self.count_call(at, "resume");
             *self.pools[at].totals.launches.entry(ReasonCode::Resumed).or_default() += 1;
-            self.order(Order::Resume { instance: id, pool: name, provider_id });
+            self.order_resume(id);
         }
+    }
+
+    fn order_resume(&mut self, id: InstanceId) {
+        let Some(entry) = self.get(id) else { return };
+        let (at, provider_id) = (entry.pool, entry.row.provider_id.clone());
+        let Some(provider_id) = provider_id else { return };
+        let pool = self.pools[at].name().to_owned();
+        self.count_call(at, "resume");
+        self.order(Order::Resume { instance: id, pool, provider_id });
     }
 
     /// The provider has started a machine again, or not.
@@ -91,7 +170,7 @@ impl Pools {
         let (at, state, since) = (entry.pool, entry.state(), entry.row.since);
         let Err(error) = result else { return };
         self.count_failed_call(at, "resume");
-        if state == State::Booting {
+        if state == State::Booting && !self.retries(now, id, &error) {
             let text = format!("it could not be started again after {}: {error}", span(now.since(since)));
             self.let_go(now, id, ReasonCode::ProviderError, text);
         }

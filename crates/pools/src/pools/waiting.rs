@@ -40,7 +40,10 @@ impl Pools {
         let (pool, since) = (&self.pools[entry.pool], entry.row.since);
         match entry.state() {
             State::Planned | State::Requested | State::Gone => None,
-            State::Booting => Some(self.suspect_at(entry).min(self.boot_timeout_at(now, entry))),
+            State::Booting => {
+                let late = self.suspect_at(entry).min(self.boot_timeout_at(now, entry));
+                earliest([Some(late), self.again_at(entry)])
+            }
             State::Suspect => match entry.console {
                 Console::Awaited(until) => Some(until),
                 _ => Some(self.boot_timeout_at(now, entry)),
@@ -53,7 +56,7 @@ impl Pools {
                 earliest([old, unwell])
             }
             State::Draining => self.drained_by(entry),
-            State::Stopping => Some(since + STOPPING),
+            State::Stopping => earliest([Some(since + STOPPING), self.again_at(entry)]),
             State::Stopped => pool.spec.stopped.map(|stopped| since + stopped.age).or(Some(since)),
             State::Lost if !entry.running.is_empty() && !entry.interrupted => Some(since + LOST_BUILDS),
             State::Lost => Some(since + lost_patience(entry)),
@@ -100,6 +103,9 @@ impl Pools {
         let since = entry.row.since;
         match entry.state() {
             State::Planned | State::Requested | State::Gone => {}
+            State::Booting | State::Stopping if self.again_at(entry).is_some_and(|at| at <= now) => {
+                self.call_again(now, id);
+            }
             State::Booting => self.boot_is_late(now, id),
             State::Suspect => self.boot_is_over(now, id),
             State::ReadyCheck => {

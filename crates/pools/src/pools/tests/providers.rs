@@ -345,3 +345,40 @@ fn machines_of_an_image_that_is_given_up_go_and_the_others_stay() {
     }
     assert_eq!(world.retried, 0, "no build was cut off");
 }
+
+fn that_stops() -> World {
+    let mut pool = spec(4);
+    pool.stopped = Some(model::pool::Stopped { max: 1, age: Duration::from_secs(3600) });
+    World::new(vec![pool])
+}
+
+#[test]
+fn stopping_and_starting_again_are_tried_again_when_the_provider_is_busy() {
+    let mut world = that_stops();
+    let busy = [ErrorKind::Throttled(Some(Duration::from_secs(7))), ErrorKind::Transport];
+    world.stops.extend(busy.clone());
+    world.ask(1, 0);
+    world.until(900, "stopped", |world| world.in_state(State::Stopped).len() == 1);
+    assert_eq!(world.carried["stop"], 3);
+    world.stops.extend(busy);
+    world.ask(1, 0);
+    world.until(200, "built", |world| world.done == 2);
+    assert_eq!((world.carried["resume"], world.launched), (3, 1), "it is the same machine");
+}
+
+#[test]
+fn stopping_and_starting_again_are_not_tried_for_ever() {
+    let mut world = that_stops();
+    world.stops.extend((0..50).map(|_| ErrorKind::Transport));
+    world.ask(1, 0);
+    world.until(900, "given up", |world| world.done == 1 && world.ended(ReasonCode::ProviderError) == 1);
+    assert!((3..=10).contains(&world.carried["stop"]), "{}", world.carried["stop"]);
+    world.stops.clear();
+    world.ask(1, 0);
+    world.until(900, "stopped", |world| world.in_state(State::Stopped).len() == 1);
+    world.stops.extend((0..50).map(|_| ErrorKind::Throttled(None)));
+    world.ask(1, 0);
+    world.until(900, "given up", |world| world.ended(ReasonCode::ProviderError) == 2);
+    assert!((3..=10).contains(&world.carried["resume"]), "{}", world.carried["resume"]);
+    world.until(400, "built by another one", |world| world.done == 3);
+}

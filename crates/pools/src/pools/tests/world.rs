@@ -125,6 +125,8 @@ pub(super) struct World {
     pub(super) build_time: Duration,
     pub(super) listing: VecDeque<Result<Vec<Machine>, ProviderError>>,
     pub(super) unkillable: BTreeSet<String>,
+    /// What becomes of the next calls to stop a machine or to start it again; fine when there is nothing.
+    pub(super) stops: VecDeque<ErrorKind>,
     pub(super) calls: Vec<LaunchRequest>,
     pub(super) carried: BTreeMap<&'static str, u32>,
     pub(super) launched: u32,
@@ -233,6 +235,7 @@ impl World {
             build_time: Duration::from_secs(100),
             listing: VecDeque::new(),
             unkillable: BTreeSet::new(),
+            stops: VecDeque::new(),
             calls: Vec::new(),
             carried: BTreeMap::new(),
             launched: 0,
@@ -674,6 +677,10 @@ impl World {
             Order::Cancel { .. } => count("cancel"),
             Order::Stop { instance, provider_id, .. } => {
                 count("stop");
+                if let Some(kind) = self.stops.pop_front() {
+                    let result = Err(error(kind));
+                    return self.at(self.answer_time, Due::Event(Event::Stopped { instance, result }));
+                }
                 self.disconnect(instance);
                 if let Some(machine) = self.machines.get_mut(&provider_id) {
                     machine.status = MachineStatus::Stopped;
@@ -682,6 +689,10 @@ impl World {
             }
             Order::Resume { instance, provider_id, .. } => {
                 count("resume");
+                if let Some(kind) = self.stops.pop_front() {
+                    let result = Err(error(kind));
+                    return self.at(self.answer_time, Due::Event(Event::Resumed { instance, result }));
+                }
                 if let Some(machine) = self.machines.get_mut(&provider_id) {
                     machine.status = MachineStatus::Running;
                 }
