@@ -174,7 +174,12 @@ impl Pools {
             }
         } else {
             let id = self.without_machine(at, token, machine.member)?;
-            self.change(now, id, |entry| entry.row.provider_id = Some(machine.provider_id.clone()));
+            self.change(now, id, |entry| {
+                entry.row.provider_id = Some(machine.provider_id.clone());
+                // Without it, it would be taken for one that is stopped and costs nothing.
+                let launched = machine.launched_at.or(entry.row.requested_at).unwrap_or(now).min(now);
+                entry.row.launched_at.get_or_insert(launched);
+            });
             self.pools[at].by_provider_id.insert(machine.provider_id.clone(), id);
         }
         let id = self.pools[at].by_provider_id.get(&machine.provider_id).copied()?;
@@ -308,7 +313,8 @@ impl Pools {
             let known_for = asked_at.since(sighting.first);
             let age = launched_at.map_or(known_for, |at| asked_at.since(at)).max(known_for);
             let again = sighting.reaped.is_none_or(|reaped| asked_at.since(reaped) >= APART);
-            if known_for >= APART && age >= YOUNG && again {
+            // What the provider takes no calls for now has its turn at the next listing.
+            if known_for >= APART && age >= YOUNG && again && self.pools[at].ends.take(now, 1) {
                 if sighting.reaped.is_none() {
                     let text = format!("machine {provider_id} is ended: no row knows it");
                     self.note_pool(now, at, ReasonCode::Unknown, text);

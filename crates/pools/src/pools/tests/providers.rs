@@ -382,3 +382,40 @@ fn stopping_and_starting_again_are_not_tried_for_ever() {
     assert!((3..=10).contains(&world.carried["resume"]), "{}", world.carried["resume"]);
     world.until(400, "built by another one", |world| world.done == 3);
 }
+
+#[test]
+fn a_machine_that_is_found_late_counts_and_costs_until_it_is_gone() {
+    let mut world = World::new(vec![spec(1)]);
+    world.build_time = Duration::from_secs(600);
+    world.moods.extend([Mood::FailsAfterwards(ErrorKind::Transport), Mood::Fails(ErrorKind::Config)]);
+    world.run(3);
+    // No listing shows it until nobody looks for it any more.
+    world.listing.extend((0..4).map(|_| Ok(Vec::new())));
+    world.ask(1, 0);
+    world.until(200, "building", |world| world.in_state(State::Busy).len() == 1);
+    let id = world.in_state(State::Busy)[0];
+    assert_eq!(world.rows[&id].provider_id, None);
+    world.until(500, "found", |world| world.rows[&id].provider_id.is_some());
+    assert!(world.rows[&id].launched_at.is_some_and(|at| world.now.since(at) > Duration::from_secs(200)));
+    world.until(1000, "on its way out", |world| world.rows[&id].state == State::Terminating);
+    assert_eq!(world.live(), 1);
+    world.until(200, "gone", |world| world.live() == 0);
+    assert!(world.rows[&id].cost.unwrap() > model::pool::Money::default());
+    assert!(!world.carried.contains_key("reap"));
+}
+
+#[test]
+fn many_machines_that_nobody_knows_are_ended_a_few_at_a_time() {
+    let mut world = World::new(vec![spec(1)]);
+    world.ask(1, 0);
+    world.until(30, "booting", |world| !world.in_state(State::Booting).is_empty());
+    let mut stray = world.machines.values().next().unwrap().clone();
+    (stray.member, stray.token) = (None, crate::Token("of-somebody".to_owned()));
+    for n in 0..250 {
+        world.machines.insert(format!("i-stray-{n}"), stray.clone());
+    }
+    world.until(300, "the first", |world| world.carried.contains_key("reap"));
+    world.settle();
+    assert!(world.carried["reap"] <= 100, "{} at once", world.carried["reap"]);
+    world.until(300, "all", |world| world.carried["reap"] == 250);
+}
