@@ -64,6 +64,11 @@ impl Breaker {
         }
     }
 
+    /// Whether it is not known yet what became of a launch.
+    pub fn awaits(&self, id: InstanceId) -> bool {
+        self.launches.iter().rev().any(|launched| launched.id == id && launched.outcome.is_none())
+    }
+
     /// A machine was connected, be it late.
     pub fn connected(&mut self, id: InstanceId) {
         if self.settle(id, true)

@@ -95,7 +95,11 @@ impl Pools {
             entry.row.slot.number = pool.slots.take();
         }
         entry.adopted = true;
-        entry.ready = entry.row.connected_at.is_some();
+        // One that was being checked has come up before, or is about to.
+        let checked = entry.row.state == State::ReadyCheck;
+        let awaited = pool.state.learned.breaker.awaits(entry.id());
+        entry.ready = entry.row.connected_at.is_some() && !(checked && awaited);
+        entry.failed = entry.row.state == State::Suspect;
         // A machine that was started again has been connected before.
         if entry.row.state == State::Booting && entry.ready {
             (entry.ready, entry.resumed, entry.settled) = (false, true, true);

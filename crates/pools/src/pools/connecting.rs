@@ -196,11 +196,12 @@ impl Pools {
         entry.stranger = false;
         let first = !std::mem::replace(&mut entry.ready, true);
         let back = std::mem::replace(&mut entry.adopted, false);
-        match entry.state() {
+        // Also one that somebody holds has come up.
+        if first && !entry.is_guest() {
+            self.booted(now, id, !back);
+        }
+        match self.state_of(id) {
             State::ReadyCheck | State::Lost | State::Booting | State::Suspect | State::Requested => {
-                if first && !entry.is_guest() {
-                    self.booted(now, id, !back);
-                }
                 if back {
                     self.note(now, id, ReasonCode::Adopted, "its worker is back");
                 }

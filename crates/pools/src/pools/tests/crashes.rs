@@ -5,7 +5,7 @@ use std::time::Duration;
 use model::pool::Money;
 
 use super::world::{Mood, World, spec};
-use crate::{ReasonCode, State, provider::ErrorKind};
+use crate::{Operator, ReasonCode, State, provider::ErrorKind};
 
 /// After everything: all is built, and neither a machine nor a row is left over.
 fn all_is_well(world: &mut World, requests: u32) {
@@ -98,4 +98,43 @@ fn a_row_whose_call_came_to_nothing_is_given_up() {
     world.until(300, "given up", |world| world.rows[&id].state == State::Gone);
     assert_eq!(world.rows[&id].ended.as_ref().unwrap().code, ReasonCode::LaunchFailed);
     all_is_well(&mut world, 1);
+}
+
+#[test]
+fn machines_that_were_connected_and_not_ready_have_come_up_all_the_same() {
+    let mut world = World::new(vec![spec(6)]);
+    world.ask(6, 0);
+    world.until(200, "connected", |world| world.in_state(State::ReadyCheck).len() == 6);
+    // What was learned is written down.
+    world.operate(Operator::Scale { pool: "linux".to_owned(), min: None });
+    world.crash();
+    world.until(60, "building", |world| world.in_state(State::Busy).len() == 6);
+    world.build_time = Duration::from_secs(2000);
+    world.ask(6, 0);
+    world.run(1000);
+    assert_eq!(world.pools.status(world.now)[0].breaker, None);
+}
+
+#[test]
+fn a_boot_that_failed_is_not_counted_again_after_a_restart() {
+    let mut pool = spec(10);
+    pool.idle = model::pool::Idle::Forever;
+    let mut world = World::new(vec![pool]);
+    world.ask(1, 0);
+    world.until(300, "built", |world| world.done == 1);
+    world.boots = false;
+    world.reconfigure(|spec| spec.image = "image-2".to_owned());
+    world.ask(10, 0);
+    let late = |row: &&crate::Instance| row.image == "image-2" && row.state == State::Suspect;
+    world.until(900, "one is late", |world| world.rows.values().any(|row| late(&row)));
+    let id = world.rows.values().find(late).unwrap().id;
+    world.run(20);
+    world.crash();
+    world.until(2000, "given up", |world| world.rows[&id].state == State::Gone);
+    let tried = world.rows.values().filter(|row| row.image == "image-2" && row.launched_at.is_some()).count();
+    assert!(tried <= 3, "{tried}");
+    assert!(
+        !world.said(ReasonCode::Canary).iter().any(|text| text.contains("is bad")),
+        "two are too few to tell"
+    );
 }

@@ -112,6 +112,21 @@ fn a_machine_is_held_until_it_is_released_or_time_is_up() {
 }
 
 #[test]
+fn a_machine_that_is_held_while_it_boots_has_come_up_all_the_same() {
+    let mut world = idle_forever(10);
+    world.ask(6, 0);
+    world.until(30, "booting", |world| world.in_state(State::Booting).len() == 6);
+    for id in world.in_state(State::Booting) {
+        let duration = Duration::from_secs(7200);
+        world.operate(Operator::Hold { instance: id, duration, reason: "to look at it".to_owned() });
+    }
+    world.run(3600);
+    let status = &world.pools.status(world.now)[0];
+    assert_eq!(status.breaker, None);
+    assert_eq!(status.boot.samples, 10, "they and their successors");
+}
+
+#[test]
 fn somebody_lets_a_machine_go() {
     let mut world = idle_forever(2);
     world.ask(2, 0);
