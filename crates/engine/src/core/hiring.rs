@@ -4,8 +4,8 @@ use std::{mem, sync::Arc, time::Duration};
 
 use model::{BuildRequestId, BuilderId, InstanceId, Time};
 use pools::{
-    Batch as PoolBatch, Event as PoolEvent, Instance, Operator, Order, PoolStatus, ReasonCode, Subject,
-    plan::PoolPlan,
+    Batch as PoolBatch, Event as PoolEvent, Instance, Operator, Order, PoolStatus, ReasonCode, State,
+    Subject, plan::PoolPlan,
 };
 use storage::{DecisionRow, InstanceRow, Write};
 
@@ -51,12 +51,14 @@ impl Refusals {
     }
 }
 
-/// Builds of a request that were lost with their machine.
+/// Builds of a request that the market has ended.
 #[derive(Debug, Default)]
 pub(super) struct Loss {
     pub(super) times: u32,
     /// What the last one was lost on.
     pub(super) offering: Option<Arc<str>>,
+    /// Machines whose workers are gone: whether the market took them shows later.
+    unsure: Vec<InstanceId>,
 }
 
 impl Core {
@@ -109,6 +111,7 @@ impl Core {
         }
         for row in rows {
             self.set_state(row.id, row.state);
+            self.settle_losses(&row);
             // Without a lease the row is another master's to write.
             if let Some(fence) = self.pools.fence(&row.slot.pool) {
                 self.write(Write::Instance(Box::new(instance_row(row, fence))));
@@ -251,13 +254,43 @@ impl Core {
         self.pools.instance(id)
     }
 
-    /// A build of a request was lost with its machine.
+    /// A build of a request was lost with its machine, or with its connection alone.
     pub(super) fn note_loss(&mut self, request: BuildRequestId, instance: InstanceId) {
-        let offering = self.pools.instance(instance).map(|row| row.offering.as_str().into());
+        let Some(row) = self.pools.instance(instance) else { return };
         let loss = self.losses.entry(request).or_default();
-        loss.times += 1;
-        loss.offering = offering;
+        if is_taken(row) {
+            loss.count(row);
+        } else if row.state != State::Gone {
+            loss.unsure.push(instance);
+        }
     }
+
+    /// How a machine went shows whether builds on it were lost to the market.
+    fn settle_losses(&mut self, row: &Instance) {
+        if row.state != State::Gone {
+            return;
+        }
+        for loss in self.losses.values_mut().filter(|loss| loss.unsure.contains(&row.id)) {
+            loss.unsure.retain(|id| *id != row.id);
+            if is_taken(row) {
+                loss.count(row);
+            }
+        }
+    }
+}
+
+impl Loss {
+    fn count(&mut self, row: &Instance) {
+        self.times += 1;
+        self.offering = Some(row.offering.as_str().into());
+    }
+}
+
+/// Whether the market took a machine back.
+fn is_taken(row: &Instance) -> bool {
+    let drained = row.drain.as_ref().map(|drain| drain.code);
+    let ended = row.ended.as_ref().map(|ended| ended.code);
+    drained.into_iter().chain(ended).any(|code| code == ReasonCode::Interrupted)
 }
 
 /// The word for a code.

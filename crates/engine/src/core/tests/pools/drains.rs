@@ -164,6 +164,36 @@ fn what_the_market_takes_back_is_built_again() {
     assert_eq!(demand.requests[0].lost_on.as_deref(), Some("here/large"));
 }
 
+/// How often the market has ended builds of the request that waits, after its worker's connection was lost and perhaps
+/// its machine as well.
+fn losses_after_a_lost_connection(market: ::pools::Market, machine_goes: bool) -> (u32, Option<String>) {
+    let config = farm_with_pools(&[], &[pool("linux", 1)], &[("b1", &["linux"])]);
+    let mut cloud = Cloud::new(&config);
+    let mut offers = capabilities();
+    offers.offerings[0].market = market;
+    cloud.tell(PoolEvent::Offers { pool: "linux".to_owned(), capabilities: offers });
+    cloud.force(&["b1"], 0).pass(Duration::from_secs(3));
+    let [id] = cloud.ids()[..] else { panic!("{:?}", cloud.left) };
+    let session = cloud.boots("linux", id);
+    // A machine that is young may not be listed yet.
+    cloud.pass(Duration::from_secs(200)).lose(session);
+    if machine_goes {
+        cloud.machines.remove(&InstanceId(id));
+    }
+    cloud.pass(Duration::from_secs(40)).finish(1, Results::Retry).pass(Duration::from_secs(110));
+    let demand = cloud.world.core.demand();
+    let [request] = &demand.requests[..] else { panic!("{demand:?}") };
+    (request.losses, request.lost_on.as_deref().map(str::to_owned))
+}
+
+#[test]
+fn only_what_the_market_took_counts_as_lost_to_it() {
+    use ::pools::Market::{OnDemand, Spot};
+    assert_eq!(losses_after_a_lost_connection(Spot, false), (0, None), "a bad network");
+    assert_eq!(losses_after_a_lost_connection(OnDemand, true), (0, None), "a broken machine");
+    assert_eq!(losses_after_a_lost_connection(Spot, true), (1, Some("here/large".to_owned())));
+}
+
 #[test]
 fn a_held_machine_builds_again_only_when_it_is_another_one() {
     let (mut cloud, id, _) = busy();
