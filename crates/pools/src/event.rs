@@ -190,6 +190,8 @@ pub enum Warning {
     Rebalance,
     /// Its status checks fail since this time.
     Impaired(Time),
+    /// Its status checks pass again.
+    Recovered,
 }
 
 /// What somebody decides.

@@ -174,7 +174,7 @@ impl Boots {
         if !self.kinds.contains_key(image) {
             // Old images are not booted any more.
             while self.kinds.values().map(BTreeMap::len).sum::<usize>() >= KINDS {
-                self.kinds.pop_first();
+                self.forget_oldest();
             }
         }
         self.kinds
@@ -226,6 +226,17 @@ impl Boots {
         let p50 = between(first.p50, kind.p50);
         let p95 = between(first.p95, kind.p95).max(p50 * 1.2);
         BootTimes { p50, p95, samples: u32::try_from(n).unwrap_or(u32::MAX), connect_rate }
+    }
+
+    /// Forgets the image that was booted last the longest ago.
+    fn forget_oldest(&mut self) {
+        let last = |offerings: &BTreeMap<String, Kind>| {
+            offerings.values().filter_map(|kind| kind.last.iter().map(|(asked, _)| *asked).max()).max()
+        };
+        let oldest = self.kinds.iter().min_by_key(|(_, offerings)| last(offerings));
+        if let Some(oldest) = oldest.map(|(image, _)| image.clone()) {
+            self.kinds.remove(&oldest);
+        }
     }
 
     fn outcome(&mut self, connected: bool) {

@@ -23,6 +23,8 @@ const REMEMBERED: usize = 512;
 #[serde(default)]
 pub struct Offerings {
     offerings: BTreeMap<String, Memory>,
+    /// How often something was noted about any of them.
+    notes: u64,
     families: BTreeMap<String, FamilyClosed>,
 }
 
@@ -34,6 +36,8 @@ struct Memory {
     next: Duration,
     hours: f64,
     losses: f64,
+    /// [`Offerings::notes`] when something was last noted about it.
+    noted: u64,
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -138,8 +142,14 @@ impl Offerings {
 
     fn memory(&mut self, offering: &str) -> &mut Memory {
         if self.offerings.len() >= REMEMBERED && !self.offerings.contains_key(offering) {
-            self.offerings.pop_first();
+            let oldest = self.offerings.iter().min_by_key(|(_, memory)| memory.noted);
+            if let Some(oldest) = oldest.map(|(name, _)| name.clone()) {
+                self.offerings.remove(&oldest);
+            }
         }
-        self.offerings.entry(offering.to_owned()).or_default()
+        self.notes += 1;
+        let memory = self.offerings.entry(offering.to_owned()).or_default();
+        memory.noted = self.notes;
+        memory
     }
 }

@@ -113,6 +113,12 @@ impl Pools {
                     self.retime(now, id);
                 }
             }
+            Warning::Recovered => {
+                if entry.impaired.take().is_some() {
+                    self.note(now, id, ReasonCode::Impaired, "its status checks pass again");
+                    self.retime(now, id);
+                }
+            }
         }
     }
 

@@ -147,6 +147,8 @@ impl Pools {
                 entry.boot_from = now;
                 (entry.ready, entry.failed, entry.settled, entry.adopted) = (false, false, true, false);
                 entry.resumed = true;
+                // It may run on other hardware now.
+                entry.impaired = None;
                 entry.again = Again::default();
             });
             self.note(now, id, ReasonCode::Resumed, format!("is started again: {}", launch.text));

@@ -200,6 +200,18 @@ fn what_the_provider_did_not_have_says_nothing_about_boots() {
 }
 
 #[test]
+fn the_image_that_is_booted_is_not_forgotten_for_those_that_were() {
+    let mut boots = Boots::default();
+    for n in 0..600 {
+        let now = NOW + secs(n * 60);
+        // The first one by name is the one that is booted.
+        boots.connected(now, "a", "large", secs(30));
+        boots.connected(now, &format!("x{n}"), "large", secs(300));
+    }
+    assert!(boots.times("a", "large").p50 < 40.0, "{:?}", boots.times("a", "large"));
+}
+
+#[test]
 fn memory_has_bounds() {
     let mut breaker = Breaker::default();
     launch(&mut breaker, 0..10_000, ago(5));

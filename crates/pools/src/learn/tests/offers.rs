@@ -76,6 +76,18 @@ fn memory_has_bounds() {
 }
 
 #[test]
+fn what_is_used_is_not_forgotten_for_what_was() {
+    let mut offerings = Offerings::default();
+    // The first one by name is the one that is bought.
+    offerings.unavailable(NOW, "a");
+    for n in 0..2000 {
+        offerings.ran(&format!("x{n}"), secs(60), false);
+        offerings.ran("a", secs(60), false);
+    }
+    assert_eq!(minutes_closed(&offerings), 3);
+}
+
+#[test]
 fn the_first_image_is_used_at_once() {
     let mut canary = Canary::default();
     canary.configured("one");

@@ -287,6 +287,25 @@ fn an_interruption_cuts_off_what_cannot_end_in_time_and_nothing_else() {
 }
 
 #[test]
+fn a_machine_whose_status_checks_fail_goes_unless_they_pass_again() {
+    for recovers in [true, false] {
+        let mut pool = spec(1);
+        pool.idle = model::pool::Idle::Forever;
+        let mut world = World::new(vec![pool]);
+        world.ask(1, 0);
+        world.until(300, "built", |world| world.done == 1);
+        let id = world.in_state(State::Idle)[0];
+        world.tell(Event::Warned { instance: id, warning: Warning::Impaired(world.now) });
+        world.run(100);
+        if recovers {
+            world.tell(Event::Warned { instance: id, warning: Warning::Recovered });
+        }
+        world.run(300);
+        assert_eq!(world.rows[&id].state == State::Idle, recovers);
+    }
+}
+
+#[test]
 fn machinery_that_fails_for_everybody_is_the_machines_fault() {
     let mut many = spec(1);
     many.max_builds = NonZeroU32::new(4);
