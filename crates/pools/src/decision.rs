@@ -73,8 +73,6 @@ pub enum ReasonCode {
     Limit,
     /// Machines that are there or on their way will take it in time.
     Covered,
-    /// Another pool takes it sooner, or for less.
-    OtherPool,
     /// There is nothing to do.
     NoDemand,
 

@@ -381,7 +381,8 @@ impl Pools {
         };
         call.members.remove(&id);
         let open = matches!(call.status, CallStatus::Open(_));
-        let settled = call.members.is_empty();
+        // Whoever handles an answer settles its call; one that was open is settled here.
+        let settled = open && call.members.is_empty();
         if let Some(launched) = machine.launched_at {
             self.mind_skew(now, at, launched);
         }
@@ -413,9 +414,7 @@ impl Pools {
             ReasonCode::Launched,
             format!("the provider has a machine for it: {}", machine.provider_id),
         );
-        if settled && !open {
-            // Whoever handles an answer settles the call; one that was open is settled here.
-        } else if settled {
+        if settled {
             self.settle_call(token);
         }
         if self.state_of(id) == State::Terminating {
