@@ -336,7 +336,7 @@ impl Core {
             let state = self.pools.instance(*instance).map(|row| row.state);
             let builds = worker.can_build();
             assert!(
-                !builds || matches!(state, Some(pools::State::Idle | pools::State::Busy)),
+                !builds || matches!(state, Some(State::Idle | State::Busy)),
                 "{} may be given builds, and is {state:?}",
                 worker.name
             );
