@@ -62,7 +62,7 @@ fn any_instance(world: &World, random: &mut Random) -> InstanceId {
 /// Something goes wrong, or somebody interferes.
 fn trouble(world: &mut World, random: &mut Random) {
     let id = any_instance(world, random);
-    match random.below(24) {
+    match random.below(25) {
         0 => world.crash(),
         1 | 2 => {
             let kind = kind(random);
@@ -90,9 +90,10 @@ fn trouble(world: &mut World, random: &mut Random) {
             }
         }
         13 => {
-            let warning = match random.below(3) {
+            let warning = match random.below(4) {
                 0 => Warning::Rebalance,
                 1 => Warning::Impaired(world.now),
+                2 => Warning::Recovered,
                 _ => Warning::Interruption(world.now + Duration::from_secs(120)),
             };
             world.tell(Event::Warned { instance: id, warning });
@@ -138,6 +139,10 @@ fn trouble(world: &mut World, random: &mut Random) {
             }
         }
         22 => world.boots = !world.boots,
+        23 => {
+            let kind = kind(random);
+            world.stops.push_back(kind);
+        }
         _ => {
             let fence = world.pools.fence("linux");
             if fence.is_none() {
@@ -166,6 +171,7 @@ fn live_through(seed: u64) {
     // Calm again.
     world.moods.clear();
     world.listing.clear();
+    world.stops.clear();
     world.boots = true;
     world.until(40_000, "all built", |world| {
         world.done >= u32::try_from(REQUESTS).unwrap() && world.queue.is_empty()
