@@ -19,7 +19,7 @@ const RECENT: usize = 20;
 /// From so many on a kind is known by itself.
 const KNOWN: usize = 5;
 /// Outcomes that are remembered.
-const OUTCOMES: usize = 100;
+const OUTCOMES: u32 = 100;
 /// Kinds (image and offering) that are remembered.
 const KINDS: usize = 256;
 /// What is assumed at first (seconds).
@@ -69,13 +69,15 @@ impl BootTimes {
         (self.p50 - age).max(LATE * self.p50)
     }
 
-    /// The age (seconds) at which it is as likely that a machine never connects as that it still does.
+    /// The age (seconds) at which it is as likely that a machine never connects as that it still does. Never before half
+    /// of those that connect have: else, where most never do, one after the other would be started in vain for the same
+    /// request.
     pub fn doubtful_age(&self) -> f64 {
         // w = qS / (1 − q + qS) ≥ ½ where S ≥ (1 − q) / q. S falls from 1 to 0.
         let (q, sigma) = (self.connect_rate, self.sigma());
         let least = (1.0 - q) / q.max(1e-9);
-        if least >= 1.0 {
-            return 0.0;
+        if least >= 0.5 {
+            return self.p50;
         }
         let (mut low, mut high) = (-5.0, 5.0);
         for _ in 0..24 {
@@ -162,14 +164,34 @@ pub struct Boots {
     /// By image, then by offering.
     kinds: BTreeMap<String, BTreeMap<String, Kind>>,
     all: Kind,
-    /// Whether machines connected at all, the newest last.
-    outcomes: VecDeque<bool>,
+    /// Whether machines connected at all, by when they were asked for; the newest last.
+    cohorts: VecDeque<Cohort>,
+}
+
+/// Machines that were asked for at about the same time. Of those that never connect it is known much later than of the
+/// others: counted by when that is, a burst of failures would follow a burst of boots, and neither be the share.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+struct Cohort {
+    /// Which ten minutes.
+    asked: i64,
+    connected: u32,
+    failed: u32,
+}
+
+impl Cohort {
+    fn of(asked: Time) -> Self {
+        Self { asked: asked.epoch_seconds().div_euclid(600), connected: 0, failed: 0 }
+    }
+
+    fn len(self) -> u32 {
+        self.connected.saturating_add(self.failed)
+    }
 }
 
 impl Boots {
     /// A machine is connected now, so long after it was asked for.
     pub fn connected(&mut self, now: Time, image: &str, offering: &str, took: Duration) {
-        self.outcome(true);
+        self.cohort(now - took, |cohort| cohort.connected = cohort.connected.saturating_add(1));
         self.all.took(now, took);
         if !self.kinds.contains_key(image) {
             // Old images are not booted any more.
@@ -185,9 +207,9 @@ impl Boots {
             .took(now, took);
     }
 
-    /// A machine was given up before it was connected.
-    pub fn failed(&mut self) {
-        self.outcome(false);
+    /// A machine that was asked for at that time was given up before it was connected.
+    pub fn failed(&mut self, asked: Time) {
+        self.cohort(asked, |cohort| cohort.failed = cohort.failed.saturating_add(1));
     }
 
     /// How long machines of a kind take: by themselves, else those of the pool, else what is assumed at first.
@@ -203,10 +225,10 @@ impl Boots {
     }
 
     /// The share of machines that connect at all.
-    #[expect(clippy::cast_precision_loss, reason = "at most 100")]
     pub fn connect_rate(&self) -> f64 {
-        let connected = self.outcomes.iter().filter(|connected| **connected).count() as f64;
-        (connected + 9.9) / (self.outcomes.len() as f64 + 10.0)
+        let connected: u32 = self.cohorts.iter().map(|cohort| cohort.connected).sum();
+        let known: u32 = self.cohorts.iter().map(|cohort| cohort.len()).sum();
+        (f64::from(connected) + 9.9) / (f64::from(known) + 10.0)
     }
 
     #[expect(clippy::cast_precision_loss, reason = "fewer than 5")]
@@ -239,10 +261,22 @@ impl Boots {
         }
     }
 
-    fn outcome(&mut self, connected: bool) {
-        self.outcomes.push_back(connected);
-        while self.outcomes.len() > OUTCOMES {
-            self.outcomes.pop_front();
+    fn cohort(&mut self, asked: Time, count: impl FnOnce(&mut Cohort)) {
+        let new = Cohort::of(asked);
+        let at = self.cohorts.partition_point(|cohort| cohort.asked < new.asked);
+        if self.cohorts.get(at).is_none_or(|cohort| cohort.asked != new.asked) {
+            self.cohorts.insert(at, new);
+        }
+        if let Some(cohort) = self.cohorts.get_mut(at) {
+            count(cohort);
+        }
+        // As many of the newest as it takes.
+        let mut known: u32 = self.cohorts.iter().map(|cohort| cohort.len()).sum();
+        while let Some(oldest) = self.cohorts.front()
+            && (known - oldest.len() >= OUTCOMES || self.cohorts.len() > OUTCOMES as usize)
+        {
+            known -= oldest.len();
+            self.cohorts.pop_front();
         }
     }
 }

@@ -214,7 +214,7 @@ impl Pools {
         let learned = &mut self.pools[entry.pool].state.learned;
         if entry.failed {
             learned.breaker.failed(id);
-            learned.boots.failed();
+            learned.boots.failed(entry.boot_from);
         } else {
             learned.breaker.forget(id);
             learned.canary.forget(&entry.row.image);

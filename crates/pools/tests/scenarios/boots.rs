@@ -69,6 +69,21 @@ fn s05_one_boot_in_five_that_hangs_is_no_reason_to_stop() {
 }
 
 #[test]
+fn s05_for_boots_that_hang_others_are_started_once() {
+    let setting = world(1000, pushes(1000, hours(12), 5));
+    let usual = ours(with_cloud(setting.clone(), |cloud| cloud.hang = 0.0)).run().launches as f64;
+    for hang in [0.2, 0.5] {
+        let outcome = ours(with_cloud(setting.clone(), |cloud| cloud.hang = hang)).run();
+        sound(&outcome);
+        let launches = outcome.launches as f64;
+        assert!(
+            launches <= usual * 1.25 / (1.0 - hang),
+            "{launches} machines when {hang} hang, else {usual}"
+        );
+    }
+}
+
+#[test]
 fn s06_an_image_that_never_connects_costs_few_machines_and_is_soon_forgotten() {
     let mut run = ours(world(1000, pushes(1500, hours(14), 6)));
     let (from, until) = (at(9 * 3600), at(11 * 3600));

@@ -11,7 +11,7 @@ use pools::sim::{self, Choice, HIGH, Outcome, Setting, Workload};
 use crate::stage::{POOL, hours, pushes};
 
 /// λ from cheap to quick.
-const LAMBDAS: [f64; 9] = [0.01, 0.02, 0.05, 0.1, 0.25, 0.5, 1.0, 2.0, 3.0];
+const LAMBDAS: [f64; 9] = [0.01, 0.02, 0.05, 0.1, 0.25, 0.5, 1.0, 3.0, 5.0];
 
 fn setting(workload: &Workload, lambda: f64, seed: u64) -> Setting {
     let mut pool = sim::pool(POOL, 3000);

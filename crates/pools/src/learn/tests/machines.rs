@@ -112,12 +112,29 @@ fn boots_that_become_five_times_slower_are_not_ended_while_that_is_learned() {
 }
 
 #[test]
+fn failures_that_are_known_late_and_together_are_not_taken_for_the_share() {
+    let mut boots = Boots::default();
+    for burst in 0..4 {
+        let asked = NOW + secs(burst * 3600);
+        // One in five hangs; of those it is known ten minutes later, of all at once.
+        for n in 0..400 {
+            boots.connected(asked + secs(100 + n % 41), "image", "large", secs(100 + n % 41));
+        }
+        for known in 0..100 {
+            boots.failed(asked);
+            let rate = boots.connect_rate();
+            assert!((0.79..=1.0).contains(&rate), "{rate} once {known} are known");
+        }
+    }
+}
+
+#[test]
 fn a_machine_is_doubtful_the_sooner_the_fewer_connect() {
     let times = |connect_rate| BootTimes { connect_rate, ..BootTimes::default() };
     assert!((times(0.99).doubtful_age() - 270.0).abs() < 3.0, "{}", times(0.99).doubtful_age());
     // S = 1/4 at 0.674 σ.
     assert!((times(0.8).doubtful_age() - 152.0).abs() < 1.0);
-    assert_eq!(times(0.4).doubtful_age(), 0.0);
+    assert_eq!(times(0.4).doubtful_age(), 120.0, "not before half of those that connect have");
     assert!(times(1.0).doubtful_age() <= times(1.0).suspect_age().as_secs_f64());
 }
 
