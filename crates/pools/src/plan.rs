@@ -3,13 +3,13 @@
 //! Pure: the same arguments give the same plan. One call plans all pools, because requests choose between pools and
 //! pools compete for limits. The way of a request through it:
 //!
-//! 1. [`effective`]: what a new machine cannot help is put aside (merged, locked, limited).
-//! 2. [`places`]: machines and workers that have room for one more build take what they can.
-//! 3. [`ladder`]: the rest is listed, in order, on idle machines, machines on their way and (by [`flow`], never one by
+//! 1. `effective`: what a new machine cannot help is put aside (merged, locked, limited).
+//! 2. `places`: machines and workers that have room for one more build take what they can.
+//! 3. `ladder`: the rest is listed, in order, on idle machines, machines on their way and (by `flow`, never one by
 //!    one) places that become free; another machine only when the wait is worth it.
-//! 4. [`minimum`]: machines for work that is expected ([`flow`]), minima and machines kept ready.
-//! 5. [`limits`]: what may be started of that, and what stands against the rest.
-//! 6. [`buy`]: what is bought.
+//! 4. `minimum`: machines for work that is expected (`flow`), minima and machines kept ready.
+//! 5. `limits`: what may be started of that, and what stands against the rest.
+//! 6. `buy`: what is bought.
 
 mod buy;
 mod desk;
