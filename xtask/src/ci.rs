@@ -1,6 +1,6 @@
 //! Every check and every test, in the order in which they fail soonest.
 
-use std::env;
+use std::{env, process::Command};
 
 use anyhow::Result;
 
@@ -45,22 +45,7 @@ pub(crate) fn run_long() -> Result<()> {
         "tests with every worker version",
         cargo(&["nextest", "run", "--workspace", "--locked", "--profile", "ci"]).env("GANGER_WORKERS", "all"),
     )?;
-    tools::run(
-        "thousands of random worlds of pools",
-        cargo(&[
-            "nextest",
-            "run",
-            "-p",
-            "ganger-pools",
-            "--locked",
-            "--profile",
-            "long",
-            "--test",
-            "scenarios",
-            "chaos",
-        ])
-        .env("GANGER_SEEDS", "4000"),
-    )
+    tools::run("thousands of random worlds of pools", scenarios(&["chaos"]).env("GANGER_SEEDS", "4000"))
 }
 
 /// Pools on recorded demand, which is not part of the tree.
@@ -70,23 +55,14 @@ fn recorded_demand() -> Result<()> {
         eprintln!("==> pools on recorded demand: NOT RUN, GANGER_TRACES names no directory with recordings");
         return Ok(());
     }
-    tools::run(
-        "pools on recorded demand",
-        &mut cargo(&[
-            "nextest",
-            "run",
-            "-p",
-            "ganger-pools",
-            "--locked",
-            "--profile",
-            "long",
-            "--test",
-            "scenarios",
-            "--run-ignored",
-            "only",
-            "s28",
-        ]),
-    )
+    tools::run("pools on recorded demand", &mut scenarios(&["--run-ignored", "only", "s28"]))
+}
+
+/// The scenarios of pools that take long.
+fn scenarios(args: &[&str]) -> Command {
+    let mut run = cargo(&["nextest", "run", "-p", "ganger-pools", "--locked", "--profile", "long"]);
+    run.args(["--test", "scenarios"]).args(args);
+    run
 }
 
 pub(crate) fn advisories() -> Result<()> {

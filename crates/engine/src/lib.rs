@@ -8,6 +8,7 @@
 //! - [`worker`]: connections of workers. [`build`]: what a build does on one.
 
 pub mod build;
+mod causes;
 pub mod clock;
 pub mod core;
 pub mod master;

@@ -4,11 +4,13 @@
 //!
 //! Events cost no more than a look-up, whatever the number of machines; [`Pools::pass`] may look at all of them.
 
+mod answers;
 mod beginning;
 mod books;
 mod booting;
 mod bucket;
 mod building;
+mod calling;
 mod change;
 mod check;
 mod connecting;
@@ -49,7 +51,7 @@ use model::{
 };
 use secrecy::SecretString;
 
-use self::{building::Started, change::Out, entry::Entry, launching::Call, pool::Pool, timers::Timers};
+use self::{building::Started, calling::Call, change::Out, entry::Entry, pool::Pool, timers::Timers};
 pub use self::{
     histogram::{BOUNDS, Histogram},
     login::{Admission, Login, LoginRefusal},

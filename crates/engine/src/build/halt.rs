@@ -2,7 +2,10 @@
 
 use storage::StorageError;
 
-use crate::worker::{CommandError, LinkLost};
+use crate::{
+    causes,
+    worker::{CommandError, LinkLost},
+};
 
 /// The ways out of a step other than its results.
 #[derive(Debug)]
@@ -35,19 +38,7 @@ impl From<CommandError> for Halt {
     fn from(error: CommandError) -> Self {
         match error {
             CommandError::Lost(lost) => lost.into(),
-            other => Self::Broken(chain(&other)),
+            other => Self::Broken(causes::in_lines(&other)),
         }
     }
-}
-
-/// An error with its causes, one a line.
-pub(crate) fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        text.push_str("\ncaused by: ");
-        text.push_str(&error.to_string());
-        cause = error.source();
-    }
-    text
 }

@@ -11,12 +11,12 @@ use tokio::sync::mpsc;
 
 use super::{
     commander::Commander,
-    halt::{Halt, chain},
+    halt::Halt,
     journal::Journal,
     step::{Build, Step, join},
     steps,
 };
-use crate::{BuildControl, BuildOrder, Clock, Notice, NoticeSender, Outcome};
+use crate::{BuildControl, BuildOrder, Clock, Notice, NoticeSender, Outcome, causes};
 
 /// `steps.name` holds so many characters.
 const MAX_NAME: usize = 50;
@@ -57,7 +57,11 @@ pub async fn run(order: Box<BuildOrder>, means: Means, control: mpsc::Receiver<B
     match (Underway { build, course }).run().await {
         Ok(outcome) => outcome,
         Err(error) => {
-            tracing::error!(build = id.0, error = chain(&error), "build ends because nothing can be written");
+            tracing::error!(
+                build = id.0,
+                error = causes::in_lines(&error),
+                "build ends because nothing can be written"
+            );
             Outcome { results: Results::Retry, state_string: format!("retry storage failed ({error})") }
         }
     }

@@ -20,13 +20,13 @@ use super::{
     arguments::{Arguments, env_value},
     commander::Commander,
     context::Rendering,
-    halt::{Halt, chain},
+    halt::Halt,
     journal::Journal,
     logs::{LogRef, Logs},
     scrub::Scrubber,
     summary::{Summary, command_in_short},
 };
-use crate::{BuildControl, BuildOrder, Notice};
+use crate::{BuildControl, BuildOrder, Notice, causes};
 
 /// What lasts as long as the build.
 pub(crate) struct Build {
@@ -177,7 +177,11 @@ impl Step {
 
     fn render_as(&mut self, what: &str, value: &Renderable) -> Result<Json, Halt> {
         self.build.render(|context| value.render(context)).map_err(|error| {
-            Halt::Broken(format!("{what} of step {:?} cannot be rendered: {}", self.name, chain(&error)))
+            Halt::Broken(format!(
+                "{what} of step {:?} cannot be rendered: {}",
+                self.name,
+                causes::in_lines(&error)
+            ))
         })
     }
 
@@ -206,10 +210,9 @@ impl Step {
         let builder = Arc::clone(&self.build.order.builder);
         let mut merged: Vec<(ByteString, EnvValue)> = Vec::with_capacity(builder.env.len());
         for (name, value) in &builder.env {
-            let value = self
-                .build
-                .render(|context| value.render(context))
-                .map_err(|error| Halt::Broken(format!("`env` of the builder, {name}: {}", chain(&error))))?;
+            let value = self.build.render(|context| value.render(context)).map_err(|error| {
+                Halt::Broken(format!("`env` of the builder, {name}: {}", causes::in_lines(&error)))
+            })?;
             merged.push((name.as_str().into(), env_value(&value)));
         }
         for (name, value) in self.args.env("env")? {

@@ -12,6 +12,7 @@ use pools::{
 use tracing::info;
 
 use super::Providers;
+use crate::causes;
 
 /// Stands in for the provider of a pool.
 #[derive(Debug)]
@@ -39,7 +40,7 @@ impl Unmade {
             Err(cause) => Err(ProviderError {
                 kind: ErrorKind::Config,
                 code: "unusable".to_owned(),
-                text: chain(&*cause),
+                text: causes::in_a_line(&*cause),
             }),
         }
     }
@@ -87,16 +88,4 @@ impl Provider for Unmade {
     fn cancel(&self, token: Token) -> Answer<'_, ()> {
         self.ask(|provider| provider.cancel(token))
     }
-}
-
-/// An error with all its causes.
-fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut next = error.source();
-    while let Some(cause) = next {
-        text.push_str(": ");
-        text.push_str(&cause.to_string());
-        next = cause.source();
-    }
-    text
 }

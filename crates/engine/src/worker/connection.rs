@@ -22,7 +22,10 @@ use super::{
     orders::{LinkOrder, Order},
     sessions::{Place, Shared},
 };
-use crate::core::{BuilderDir, Event};
+use crate::{
+    causes,
+    core::{BuilderDir, Event},
+};
 
 /// What builds ask for that the connection may be behind with.
 const LINK_ORDERS: usize = 64;
@@ -193,7 +196,7 @@ impl<'a, S: Io> Connection<'a, S> {
         broker
             .accept_login(login, perspective)
             .map_err(|error| format!("cannot answer its login: {error}"))?;
-        session.start(broker).map_err(|error| told(&error))?;
+        session.start(broker).map_err(|error| causes::in_a_line(&error))?;
         let (order_sender, orders) = mpsc::channel(LINK_ORDERS);
         let heard = Instant::now();
         Ok(Self {
@@ -251,7 +254,7 @@ impl<'a, S: Io> Connection<'a, S> {
 
     fn broker_says(&mut self, event: BrokerEvent) -> Result<(), Ending> {
         self.heard = Instant::now();
-        self.session.handle(self.transport.broker(), event).map_err(|error| told(&error))
+        self.session.handle(self.transport.broker(), event).map_err(|error| causes::in_a_line(&error))
     }
 
     async fn worker_says(&mut self, event: WorkerEvent) -> Result<(), Ending> {
@@ -369,9 +372,10 @@ impl<'a, S: Io> Connection<'a, S> {
     fn throw_away(&mut self, command: CommandId, event: CommandEvent) -> Result<(), Ending> {
         self.abandon(command)?;
         match event {
-            CommandEvent::Write { ticket, .. } | CommandEvent::Unpack { ticket } => {
-                self.session.answer_write(self.transport.broker(), ticket).map_err(|error| told(&error))
-            }
+            CommandEvent::Write { ticket, .. } | CommandEvent::Unpack { ticket } => self
+                .session
+                .answer_write(self.transport.broker(), ticket)
+                .map_err(|error| causes::in_a_line(&error)),
             CommandEvent::Read { ticket, .. } => self.answer_read(ticket, Bytes::new()),
             _ => Ok(()),
         }
@@ -385,7 +389,7 @@ impl<'a, S: Io> Connection<'a, S> {
         }
         self.session
             .interrupt(self.transport.broker(), command, "nobody listens any more")
-            .map_err(|error| told(&error))
+            .map_err(|error| causes::in_a_line(&error))
     }
 
     fn over(&mut self, command: CommandId) -> Result<(), Ending> {
@@ -407,7 +411,7 @@ impl<'a, S: Io> Connection<'a, S> {
                     Instant::now() + self.shared.limits.shutdown,
                     "it was told to end, and did not in time",
                 ));
-                self.session.shutdown(self.transport.broker()).map_err(|error| told(&error))
+                self.session.shutdown(self.transport.broker()).map_err(|error| causes::in_a_line(&error))
             }
         }
     }
@@ -438,10 +442,10 @@ impl<'a, S: Io> Connection<'a, S> {
                 if self.commands.get(&command).is_some_and(|running| running.events.is_closed()) {
                     return self.abandon(command);
                 }
-                self.session.interrupt(broker, command, &why).map_err(|error| told(&error))
+                self.session.interrupt(broker, command, &why).map_err(|error| causes::in_a_line(&error))
             }
             LinkOrder::AnswerWrite { ticket } => {
-                self.session.answer_write(broker, ticket).map_err(|error| told(&error))
+                self.session.answer_write(broker, ticket).map_err(|error| causes::in_a_line(&error))
             }
             LinkOrder::AnswerRead { ticket, data } => self.answer_read(ticket, data),
         }
@@ -476,7 +480,7 @@ impl<'a, S: Io> Connection<'a, S> {
     fn ping(&mut self, text: &str, asker: Asker) -> Result<(), Ending> {
         let limits = &self.shared.limits;
         let within = if matches!(asker, Asker::Core) { limits.probe } else { limits.pong };
-        self.session.ping(self.transport.broker(), text).map_err(|error| told(&error))?;
+        self.session.ping(self.transport.broker(), text).map_err(|error| causes::in_a_line(&error))?;
         self.pings.push_back(Ping { until: Instant::now() + within, asker });
         Ok(())
     }
@@ -562,17 +566,6 @@ impl<'a, S: Io> Connection<'a, S> {
 fn ending(error: Option<TransportError>) -> Ending {
     match error {
         None => "it closed the connection".to_owned(),
-        Some(error) => told(&error),
+        Some(error) => causes::in_a_line(&error),
     }
-}
-
-fn told(error: &dyn std::error::Error) -> Ending {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        text.push_str(": ");
-        text.push_str(&cause.to_string());
-        source = cause.source();
-    }
-    text
 }

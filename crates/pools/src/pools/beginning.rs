@@ -12,8 +12,8 @@ use model::{
 
 use super::{
     PoolState, Pools, Setup,
+    calling::{Call, CallStatus},
     entry::{Ending, Entry},
-    launching::{Call, CallStatus},
     pool::{GONE_KEPT, Pool},
     timers::Timer,
 };

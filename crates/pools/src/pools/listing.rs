@@ -8,7 +8,7 @@ use std::{
 
 use model::{InstanceId, Time};
 
-use super::{Pools, launching::CallStatus, pool::Sighting, timers::Timer};
+use super::{Pools, calling::CallStatus, pool::Sighting, timers::Timer};
 use crate::{
     Market, Order, ReasonCode, State, Token,
     provider::{Look, Machine, MachineStatus, ProviderError},
