@@ -2,6 +2,8 @@
 
 use std::{collections::BTreeSet, fs};
 
+use serde_json::Value;
+
 use super::{at_gate, builder, gate, pool};
 use crate::farm::Farm;
 
@@ -37,6 +39,15 @@ fn a_burst_starts_as_many_machines_as_there_may_be_and_then_all_of_them_go() {
     assert_eq!(launches, 3, "{shown}");
     assert_eq!(shown["totals"]["never_used"], 0, "{shown}");
     assert_eq!(shown["totals"]["ends"]["idle_timeout"], 3, "{shown}");
+
+    // What another maximum would have done to that.
+    let simulated =
+        farm.json(&["simulate", "--history", ".", "--config", "ganger.toml", "--compare", "max=1"]);
+    let runs = simulated["runs"].as_array().expect("two runs");
+    let figures = |run: &Value| (run["jobs"].as_i64(), run["peak"].as_i64(), run["mean_wait_s"].as_f64());
+    let [(jobs, peak, wait), (_, alone, longer)] = [figures(&runs[0]), figures(&runs[1])];
+    assert_eq!((jobs, peak, alone), (Some(8), Some(3), Some(1)), "{simulated}");
+    assert!(wait < longer, "{simulated}");
 }
 
 #[test]

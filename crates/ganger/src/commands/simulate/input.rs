@@ -177,8 +177,10 @@ impl Given {
     }
 
     fn boot(&self, pool: &str, options: &Simulate) -> Boot {
+        // Options that describe no pool of the history are about any.
+        let of_pool = |name: &str| options.pool.config.is_none() || name == pool;
         let seen: Vec<Duration> =
-            self.boots.iter().filter(|(name, _)| **name == *pool).map(|(_, took)| *took).collect();
+            self.boots.iter().filter(|(name, _)| of_pool(name)).map(|(_, took)| *took).collect();
         if options.cloud.boot_median.is_none() && options.cloud.boot_sigma.is_none() && seen.len() >= 5 {
             return Boot::Samples(seen);
         }
