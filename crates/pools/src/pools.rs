@@ -106,6 +106,8 @@ pub struct Pools {
     pools: Vec<Pool>,
     /// Places by name.
     names: BTreeMap<String, usize>,
+    /// What is stored of pools that are not there (any more): they may come back.
+    absent: BTreeMap<String, PoolState>,
     /// All instances, and the last ones that are gone.
     entries: BTreeMap<InstanceId, Entry>,
     /// Calls to launch that are not settled.
@@ -136,6 +138,7 @@ impl Pools {
             started_at: now,
             pools: Vec::new(),
             names: BTreeMap::new(),
+            absent: BTreeMap::new(),
             entries: BTreeMap::new(),
             calls: BTreeMap::new(),
             timers: Timers::default(),

@@ -272,6 +272,12 @@ impl<'a> Desk<'a> {
         let at = self.note(block);
         let Some(want) = self.wants.get_mut(want) else { return };
         want.count = want.count.saturating_sub(1);
+        if let (Block::GlobalMax, Some(class)) =
+            (block, want.need.class.and_then(|class| self.view.spec.classes.get(class)))
+        {
+            self.plan.crowded = self.plan.crowded.saturating_add(1);
+            self.plan.crowded_class = self.plan.crowded_class.max(Some(class.from));
+        }
         want.causes.pop();
         if let Some(outlook) = want.outlooks.pop().and_then(|outlook| self.plan.requests.get_mut(outlook)) {
             (outlook.start, outlook.why) = (None, Why::Denied(at));

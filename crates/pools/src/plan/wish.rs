@@ -24,6 +24,10 @@ pub struct PoolPlan {
     pub launches: Vec<Launch>,
     /// What was wanted and is not started.
     pub denied: Vec<Denied>,
+    /// Of that, what requests want and the common maximum of all pools does not allow.
+    pub crowded: u32,
+    /// How urgent the most urgent of these requests is: where its class begins.
+    pub crowded_class: Option<i64>,
     /// How many of [`crate::plan::Supply::open`] are not needed any more.
     pub cancel: u32,
     /// What each waiting request of this pool can expect, in the order of demand.

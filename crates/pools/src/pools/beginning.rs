@@ -37,6 +37,7 @@ impl Pools {
         for row in rows {
             self.restore(now, row, &mut states);
         }
+        self.absent = states;
         for at in 0..self.pools.len() {
             let pool = &mut self.pools[at];
             pool.lease.others = setup.others.contains(pool.name());
@@ -173,7 +174,8 @@ impl Pools {
         for spec in specs {
             gone.remove(&spec.name);
             let Some(at) = self.names.get(&spec.name).copied() else {
-                self.add_pool(now, spec, PoolState::default());
+                let state = self.absent.remove(&spec.name).unwrap_or_default();
+                self.add_pool(now, spec, state);
                 continue;
             };
             let pool = &mut self.pools[at];
@@ -259,9 +261,20 @@ impl Pools {
             self.retime(now, id);
         }
         if again && self.pools[at].owned() {
-            // The last rows under the lease before may have been refused.
+            // The last rows under the lease before may have been refused, with all that rested on them.
             let pool = &self.pools[at];
             self.out.rows.extend(pool.members.iter().chain(&pool.gone));
+            self.out.pools.insert(at);
+            let name = pool.name().to_owned();
+            let verifiers: Vec<_> = pool
+                .members
+                .iter()
+                .filter_map(|id| Some((*id, self.entries.get(id)?.row.verifier.clone()?)))
+                .collect();
+            for (instance, verifier) in verifiers {
+                let (pool, verifier) = (name.clone(), Some(verifier));
+                self.order(Order::Credential { instance, pool, verifier });
+            }
         }
         let calls: Vec<Token> =
             self.calls.iter().filter(|(_, call)| call.pool == at).map(|(token, _)| token.clone()).collect();

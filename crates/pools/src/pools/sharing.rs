@@ -18,11 +18,13 @@ struct Party {
     live: u32,
     /// How many of those are on their way out.
     leaving: u32,
-    /// How many more it wants and does not get because of the common maximum.
+    /// How many more its requests want and do not get because of the common maximum.
     needs: u32,
+    /// How urgent the most urgent of these is.
+    wanting: Option<i64>,
     /// How many it may give.
     spare: u32,
-    /// How urgent the most urgent of its requests is.
+    /// How urgent the most urgent of all that wait for it is.
     urgency: Option<i64>,
 }
 
@@ -30,25 +32,21 @@ impl Pools {
     /// Lets machines go from pools that have too many to pools that have too few.
     pub(super) fn give_way(&mut self, now: Time, demand: &Demand, plans: &[(usize, &PoolPlan)]) {
         let Some(max) = self.limits.max else { return };
-        let needs = |plan: &PoolPlan| -> u32 {
-            plan.denied
-                .iter()
-                .filter(|denied| denied.code == ReasonCode::GlobalMax)
-                .map(|denied| denied.count)
-                .sum()
-        };
-        if plans.iter().all(|(_, plan)| needs(plan) == 0) {
+        if plans.iter().all(|(_, plan)| plan.crowded == 0) {
             return;
         }
         let mut parties: Vec<Party> = plans
             .iter()
+            // What another master has, only that one lets go.
+            .filter(|(at, _)| self.pools[*at].owned())
             .map(|(at, plan)| {
                 let pool = &self.pools[*at];
                 let leaving =
                     [State::Draining, State::Stopping, State::Terminating].map(|state| pool.count(state));
                 let (live, leaving) = (pool.live(), leaving.iter().sum());
+                let (needs, wanting) = (plan.crowded, plan.crowded_class);
                 let urgency = self.urgency(*at, demand);
-                Party { at: *at, share: 0, live, leaving, needs: needs(plan), spare: plan.min, urgency }
+                Party { at: *at, share: 0, live, leaving, needs, wanting, spare: plan.min, urgency }
             })
             .filter(|party| party.live > 0 || party.needs > 0)
             .collect();
@@ -64,7 +62,7 @@ impl Pools {
                 (share, party.live.saturating_sub(party.leaving).saturating_sub(least));
         }
         let poor = parties.iter().filter(|party| party.needs > 0 && party.live < party.share);
-        let urgency = poor.clone().filter_map(|party| party.urgency).max();
+        let urgency = poor.clone().filter_map(|party| party.wanting).max();
         let names: Vec<&str> = poor.clone().map(|party| self.pools[party.at].name()).collect();
         let text = format!(
             "gives way to {}: no pool has more than its share of {max} machines while another one has less",

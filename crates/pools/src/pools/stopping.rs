@@ -172,7 +172,12 @@ impl Pools {
         let (at, state, since) = (entry.pool, entry.state(), entry.row.since);
         let Err(error) = result else { return };
         self.count_failed_call(at, "resume");
-        if state == State::Booting && !self.retries(now, id, &error) {
+        let boots = matches!(state, State::Booting | State::Suspect);
+        if state == State::Suspect {
+            // It never began to.
+            self.set(now, id, State::Booting);
+        }
+        if boots && !self.retries(now, id, &error) {
             let text = format!("it could not be started again after {}: {error}", span(now.since(since)));
             self.let_go(now, id, ReasonCode::ProviderError, text);
         }

@@ -27,12 +27,14 @@ impl Pools {
         if pool.idle.first().is_none_or(|(since, _)| now.since(*since) < least) {
             return;
         }
+        // Those that get no builds are no places: they neither make up for others, nor are others kept for them.
         let size = |len: usize| u32::try_from(len).unwrap_or(u32::MAX);
-        let idle = size(pool.idle.len());
+        let withheld = self.withheld_idle(at);
+        let idle = size(pool.idle.len()) - withheld;
         let there = idle + size(pool.busy.len()) + size(pool.coming.len());
         let floor = plan.min.max(plan.wanted);
         let spare = idle.saturating_sub(plan.warm).min(there.saturating_sub(floor));
-        if spare == 0 {
+        if spare == 0 && withheld == 0 {
             return;
         }
         let mut candidates: Vec<Order> = Vec::new();
@@ -54,9 +56,13 @@ impl Pools {
             ));
         }
         candidates.sort_unstable();
-        for (old, .., since, id) in candidates.into_iter().take(spare as usize) {
+        let is_withheld = |id: &InstanceId| self.pools[at].withheld.contains(id);
+        let (useless, others): (Vec<Order>, Vec<Order>) =
+            candidates.into_iter().partition(|(.., id)| is_withheld(id));
+        let going = useless.into_iter().chain(others.into_iter().take(spare as usize));
+        for (old, unwell, .., since, id) in going.collect::<Vec<_>>() {
             let text = format!("it had no work for {}", span(now.since(since)));
-            if !old.0 && self.may_stop(at) {
+            if !old.0 && !unwell.0 && self.may_stop(at) {
                 self.stop(now, id, &text);
             } else {
                 self.drain(now, id, ReasonCode::IdleTimeout, text, None);

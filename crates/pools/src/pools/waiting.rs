@@ -40,10 +40,9 @@ impl Pools {
         let (pool, since) = (&self.pools[entry.pool], entry.row.since);
         match entry.state() {
             State::Planned | State::Requested | State::Gone => None,
-            State::Booting => {
-                let late = self.suspect_at(entry).min(self.boot_timeout_at(now, entry));
-                earliest([Some(late), self.again_at(entry)])
-            }
+            // It does not boot yet.
+            State::Booting if self.again_at(entry).is_some() => self.again_at(entry),
+            State::Booting => Some(self.suspect_at(entry).min(self.boot_timeout_at(now, entry))),
             State::Suspect => match entry.console {
                 Console::Awaited(until) => Some(until),
                 _ => Some(self.boot_timeout_at(now, entry)),

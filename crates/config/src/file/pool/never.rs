@@ -15,10 +15,7 @@ pub(in crate::file) fn check(pools: &[(Arc<Pool>, Value<'_>)], limits: &PoolLimi
     for (pool, table) in pools {
         within(table, limits);
         affordable(pool, table, limits);
-        if pool.spec.max == 0
-            && pool.password.is_none()
-            && pool.spec.classes.iter().all(|class| class.overflow == 0)
-        {
+        if is_empty(pool) {
             used(pool, table, pools, builders);
         }
     }
@@ -73,19 +70,19 @@ fn affordable(pool: &Pool, table: &Value<'_>, limits: &PoolLimits) {
 
 /// Reports a pool without machines that some builder has nothing beside. One that nobody uses may be on its way out.
 fn used(pool: &Pool, table: &Value<'_>, pools: &[(Arc<Pool>, Value<'_>)], builders: &[Builder]) {
-    let is_empty = |name: &String| {
-        pools.iter().any(|(pool, _)| pool.spec.name == *name && pool.spec.max == 0 && pool.password.is_none())
-    };
-    let needs = |builder: &&Builder| {
-        builder.workers.contains(&pool.spec.name) && builder.workers.iter().all(is_empty)
-    };
+    let is_none = |name: &String| pools.iter().any(|(pool, _)| pool.spec.name == *name && is_empty(pool));
+    let needs =
+        |builder: &&Builder| builder.workers.contains(&pool.spec.name) && builder.workers.iter().all(is_none);
     if let (Some(builder), Some(max)) = (builders.iter().find(needs), table.entry("max")) {
         max.error(format!(
             "no machine can ever be started: `max` is 0, and builder {:?} has no other workers",
             builder.name
         ))
-        .help(
-            "`ganger pool pause` starts no machines for a while; `password` lets in those that others start",
-        );
+        .help("`ganger pool pause` starts no machines for a while, and lets in those that others start");
     }
+}
+
+/// Whether a pool can have no machine of any kind.
+fn is_empty(pool: &Pool) -> bool {
+    pool.spec.max == 0 && pool.spec.classes.iter().all(|class| class.overflow == 0)
 }

@@ -315,10 +315,10 @@ fn a_pool_that_can_never_start_a_machine_is_an_error() {
     );
 
     let empty = format!(
-        "3:7 {never}`max` is 0, and builder \"b\" has no other workers [`ganger pool pause` starts no machines for a while; `password` lets in those that others start]"
+        "3:7 {never}`max` is 0, and builder \"b\" has no other workers [`ganger pool pause` starts no machines for a while, and lets in those that others start]"
     );
     check("max = 0", "", "", &[&empty]);
-    check("max = 0\npassword = \"p\"", "", "", &[]);
+    check("max = 0\npassword = \"p\"", "", "", &[&empty]);
     check("max = 0\n[[pool.class]]\nname = \"all\"\noverflow = 1", "", "", &[]);
     // One that nobody uses keeps what it has until it is gone.
     let other = "[[worker]]\nname = \"w\"\npassword = \"p\"\n";

@@ -8,7 +8,10 @@ use model::{
 };
 
 use super::world::{World, spec};
-use crate::{Event, Identity, ReasonCode, State, Warning, provider::MachineStatus};
+use crate::{
+    Event, Identity, ReasonCode, State, Warning,
+    provider::{ErrorKind, MachineStatus},
+};
 
 #[test]
 fn demand_starts_machines_and_they_go_when_there_is_no_more() {
@@ -415,4 +418,20 @@ fn events_about_nothing_change_nothing() {
         assert!(batch.rows.is_empty() && batch.orders.is_empty() && batch.decisions.is_empty());
     }
     assert_eq!(format!("{:?}", world.pools.status(world.now)), before);
+}
+
+#[test]
+fn a_machine_that_cannot_be_started_again_for_a_while_is_tried_until_it_can() {
+    let mut stopping = spec(4);
+    stopping.stopped = Some(Stopped { max: 1, age: Duration::from_secs(3600) });
+    let mut world = World::new(vec![stopping]);
+    // Boots are quick: to be late takes little.
+    world.boot_time = Duration::from_secs(2);
+    world.ask(1, 0);
+    world.until(900, "stopped", |world| world.done == 1 && !world.in_state(State::Stopped).is_empty());
+    let ids = world.in_state(State::Stopped);
+    world.stops.extend([ErrorKind::Transport, ErrorKind::Transport, ErrorKind::Transport]);
+    world.ask(1, 0);
+    world.until(60, "building", |world| world.in_state(State::Busy) == ids);
+    assert_eq!(world.launched, 1, "none was started anew");
 }

@@ -338,3 +338,39 @@ fn a_pool_that_has_more_than_its_share_gives_way() {
     assert_eq!(world.retried, 0, "no build was cut off");
     assert!(world.said(ReasonCode::GlobalMax).iter().any(|text| text.contains("gives way to other")));
 }
+
+#[test]
+fn what_gets_no_builds_makes_up_for_nothing() {
+    let mut kept = spec(4);
+    (kept.min, kept.idle) = (1, Idle::For(Duration::from_secs(60)));
+    let mut world = World::new(vec![kept]);
+    world.ask(2, 0);
+    world.until(300, "built", |world| world.done == 2 && world.in_state(State::Idle).len() == 2);
+    let ids = world.in_state(State::Idle);
+    world.until(200, "the minimum", |world| world.in_state(State::Idle).len() == 1);
+    let good = world.in_state(State::Idle)[0];
+    world.ask(2, 0);
+    world.until(300, "built", |world| world.done == 4 && world.in_state(State::Idle).len() == 2);
+    let other = world.in_state(State::Idle).into_iter().find(|id| *id != good).unwrap();
+    world.tell(Event::Withheld { instance: other, why: Some("odd".to_owned()) });
+    world.until(300, "it goes", |world| world.rows[&other].state == State::Gone);
+    world.run(120);
+    assert_eq!(world.in_state(State::Idle), [good], "the minimum of {ids:?} stays");
+}
+
+#[test]
+fn a_minimum_takes_no_machine_from_those_who_have_work() {
+    let other = model::pool::PoolSpec { name: "other".to_owned(), min: 2, ..spec(10) };
+    let limits = model::pool::PoolLimits { max: Some(6), ..model::pool::PoolLimits::default() };
+    let mut world = World::with(vec![spec(10)], limits);
+    world.ask(200, 0);
+    world.until(200, "all machines", |world| world.in_state(State::Busy).len() == 6);
+    world.specs.push(std::sync::Arc::new(other));
+    world.only_first = true;
+    world.reconfigure(|_| ());
+    let capabilities = world.offers.clone();
+    world.tell(Event::Offers { pool: "other".to_owned(), capabilities });
+    world.tell(Event::Lease { pool: "other".to_owned(), fence: Some(9) });
+    world.run(300);
+    assert!(!world.said(ReasonCode::GlobalMax).iter().any(|text| text.contains("gives way")));
+}

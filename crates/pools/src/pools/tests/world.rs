@@ -137,6 +137,8 @@ pub(super) struct World {
     credentials: BTreeMap<InstanceId, Verifier>,
     pub(super) done: u32,
     pub(super) retried: u32,
+    /// Whether only the first pool builds anything.
+    pub(super) only_first: bool,
     pub(super) machinery_fails: bool,
     /// An image on which the machinery of every build fails.
     pub(super) bad_image: Option<&'static str>,
@@ -245,6 +247,7 @@ impl World {
             credentials: BTreeMap::new(),
             done: 0,
             retried: 0,
+            only_first: false,
             machinery_fails: false,
             bad_image: None,
         };
@@ -424,7 +427,8 @@ impl World {
     }
 
     fn pool_names(&self) -> Vec<Arc<str>> {
-        self.specs.iter().map(|spec| spec.name.as_str().into()).collect()
+        let count = if self.only_first { 1 } else { self.specs.len() };
+        self.specs.iter().take(count).map(|spec| spec.name.as_str().into()).collect()
     }
 
     pub(super) fn demand(&self) -> Demand {
