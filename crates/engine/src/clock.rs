@@ -20,7 +20,8 @@ pub trait Clock: fmt::Debug + Send + Sync + 'static {
 }
 
 /// The clock of the machine: it starts at the wall clock's time, passes as the machine's monotonic clock does, and is
-/// steered towards the wall clock, boundedly (see the module `steered`). It never runs backwards within one process, and never stands.
+/// steered towards the wall clock, boundedly (see the module `steered`). It never runs backwards within one process,
+/// and never stands.
 #[derive(Debug)]
 pub struct SystemClock {
     started: Instant,

@@ -6,7 +6,7 @@ use model::{
 };
 
 use super::{Pools, books, books::plus};
-use crate::{Demand, ReasonCode, State, Waiting, plan::Spend};
+use crate::{Demand, ReasonCode, State, plan::Spend};
 
 impl Pools {
     /// What a pool costs and has cost.
@@ -124,11 +124,7 @@ impl Pools {
         let entries = pool.members.iter().filter_map(|id| self.entries.get(id));
         let builds =
             entries.map(|entry| entry.running.values().map(|run| of(run.priority)).max().unwrap_or(0));
-        let mine = |waiting: &&Waiting| {
-            let builder = demand.builders.get(waiting.builder);
-            builder.is_some_and(|builder| builder.pools.iter().any(|name| **name == *pool.spec.name))
-        };
-        let waiting = demand.requests.iter().filter(mine).map(|waiting| of(waiting.priority));
+        let waiting = self.waiting_for(at, demand).map(|waiting| of(waiting.priority));
         let needs: Vec<u32> = builds.chain(waiting).filter(|overflow| *overflow > 0).collect();
         // A class may go as far beyond as it says, for as much work as there is that may go so far.
         let needed = classes().map(|most| {

@@ -7,7 +7,7 @@ use std::cmp::Reverse;
 use model::{InstanceId, Time};
 
 use super::Pools;
-use crate::{Demand, ReasonCode, State, plan::PoolPlan};
+use crate::{Demand, ReasonCode, State, Waiting, demand::DemandBuilder, plan::PoolPlan};
 
 /// A pool, as far as sharing is concerned.
 struct Party {
@@ -85,15 +85,15 @@ impl Pools {
 
     /// How urgent a pool's requests are: where the class of the most urgent one begins.
     fn urgency(&self, at: usize, demand: &Demand) -> Option<i64> {
-        let pool = &self.pools[at];
-        let mine = |builder: usize| {
-            let builder = demand.builders.get(builder);
-            builder.is_some_and(|builder| builder.pools.iter().any(|name| **name == *pool.spec.name))
-        };
-        let mine: Vec<bool> = (0..demand.builders.len()).map(mine).collect();
-        let waiting =
-            demand.requests.iter().filter(|waiting| mine.get(waiting.builder).copied().unwrap_or(false));
-        waiting.map(|waiting| pool.spec.class(waiting.priority).from).max()
+        self.waiting_for(at, demand).map(|waiting| self.pools[at].spec.class(waiting.priority).from).max()
+    }
+
+    /// What waits for a pool, alone or among others.
+    pub(super) fn waiting_for<'a>(&self, at: usize, demand: &'a Demand) -> impl Iterator<Item = &'a Waiting> {
+        let name = self.pools[at].name();
+        let builds = |builder: &DemandBuilder| builder.pools.iter().any(|pool| **pool == *name);
+        let mine: Vec<bool> = demand.builders.iter().map(builds).collect();
+        demand.requests.iter().filter(move |waiting| mine.get(waiting.builder).copied().unwrap_or(false))
     }
 
     /// Machines that a pool gives: those without work, then those that have built the longest.

@@ -42,16 +42,21 @@ impl Pools {
             entry.again = Again::default();
         });
         self.note(now, id, ReasonCode::Stopped, format!("is stopped: {text}"));
-        self.order_stop(id);
+        self.order_power(id);
     }
 
-    fn order_stop(&mut self, id: InstanceId) {
+    /// Asks the provider to stop a machine, or to start it again: as its state says.
+    fn order_power(&mut self, id: InstanceId) {
         let Some(entry) = self.get(id) else { return };
-        let (at, provider_id) = (entry.pool, entry.row.provider_id.clone());
-        let Some(provider_id) = provider_id else { return };
+        let (at, stops) = (entry.pool, entry.state() == State::Stopping);
+        let Some(provider_id) = entry.row.provider_id.clone() else { return };
         let pool = self.pools[at].name().to_owned();
-        self.count_call(at, "stop");
-        self.order(Order::Stop { instance: id, pool, provider_id });
+        self.count_call(at, if stops { "stop" } else { "resume" });
+        self.order(if stops {
+            Order::Stop { instance: id, pool, provider_id }
+        } else {
+            Order::Resume { instance: id, pool, provider_id }
+        });
     }
 
     /// Whether a call to stop a machine or to start it again is made once more, later: the provider was busy, or nobody
@@ -86,12 +91,10 @@ impl Pools {
     pub(super) fn call_again(&mut self, now: Time, id: InstanceId) {
         let Some(entry) = self.entries.get_mut(&id) else { return };
         entry.again.next = None;
-        if entry.state() == State::Stopping {
-            self.order_stop(id);
-        } else {
+        if entry.state() != State::Stopping {
             entry.boot_from = now;
-            self.order_resume(id);
         }
+        self.order_power(id);
     }
 
     /// The provider has stopped a machine, or not.
@@ -153,17 +156,8 @@ impl Pools {
             });
             self.note(now, id, ReasonCode::Resumed, format!("is started again: {}", launch.text));
             *self.pools[at].totals.launches.entry(ReasonCode::Resumed).or_default() += 1;
-            self.order_resume(id);
+            self.order_power(id);
         }
-    }
-
-    fn order_resume(&mut self, id: InstanceId) {
-        let Some(entry) = self.get(id) else { return };
-        let (at, provider_id) = (entry.pool, entry.row.provider_id.clone());
-        let Some(provider_id) = provider_id else { return };
-        let pool = self.pools[at].name().to_owned();
-        self.count_call(at, "resume");
-        self.order(Order::Resume { instance: id, pool, provider_id });
     }
 
     /// The provider has started a machine again, or not.
