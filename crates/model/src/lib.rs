@@ -5,6 +5,7 @@
 //! numbers are Buildbot's, because they end up in Buildbot's tables.
 
 mod change;
+pub mod ec2;
 mod ids;
 pub mod pool;
 mod properties;

@@ -20,16 +20,21 @@ pub struct Document {
     pub deployment: String,
     /// Its pool.
     pub pool: String,
-    /// Its row in the ledger.
-    pub instance: InstanceId,
+    /// Its row in the ledger, when it is the only machine that reads this.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub instance: Option<InstanceId>,
     /// The call that it came from.
     pub token: Token,
     /// A digest of what it was made from.
     pub template: String,
-    /// Who its worker is.
-    pub worker: Worker,
+    /// Who its worker is; `None` when it has to ask for that first.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub worker: Option<Worker>,
     /// Where its master is.
     pub master: Master,
+    /// Where it asks who its worker is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub enroll: Option<Enroll>,
     /// How it behaves.
     #[serde(default)]
     pub settings: Settings,
@@ -50,9 +55,31 @@ pub struct Worker {
 pub struct Master {
     /// Host and port: `ci.example.org:9989`, `[2001:db8::1]:9989`.
     pub address: String,
-    /// The SHA-256 digest of the master's certificate in hexadecimal digits, when it is to be reached over TLS.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub fingerprint: Option<String>,
+}
+
+/// Where and how a machine asks who its worker is: over HTTPS.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Enroll {
+    /// Host and port.
+    pub address: String,
+    /// The SHA-256 digest of the certificate (DER) that is shown there, in hexadecimal digits. Nothing else is trusted.
+    pub fingerprint: String,
+    /// Proves that the machine came from this call. It takes more than that to be let in.
+    #[serde(
+        default,
+        skip_serializing_if = "Option::is_none",
+        serialize_with = "expose_any",
+        deserialize_with = "conceal_any"
+    )]
+    pub ticket: Option<SecretString>,
+    /// A secret that is good for one enrollment.
+    #[serde(
+        default,
+        skip_serializing_if = "Option::is_none",
+        serialize_with = "expose_any",
+        deserialize_with = "conceal_any"
+    )]
+    pub secret: Option<SecretString>,
 }
 
 /// How a machine behaves.
@@ -63,6 +90,21 @@ pub struct Settings {
     pub keepalive: u32,
     /// A machine that has no master for so many seconds ends by itself; 0 is never.
     pub silence: u32,
+    /// When the workspace is cleaned.
+    pub clean: Clean,
+}
+
+/// When a machine's workspace is cleaned.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Clean {
+    /// Never.
+    #[default]
+    Never,
+    /// When its worker starts.
+    Start,
+    /// When its worker starts, and whenever it has no build after some.
+    Idle,
 }
 
 impl Settings {
@@ -74,7 +116,7 @@ impl Default for Settings {
     /// Buildbot's ten minutes between signs of life (`buildbot_worker/scripts/runner.py`, 4.3.0), and
     /// [`Settings::SILENCE`].
     fn default() -> Self {
-        Self { keepalive: 600, silence: 1800 }
+        Self { keepalive: 600, silence: 1800, clean: Clean::Never }
     }
 }
 
@@ -150,14 +192,28 @@ impl Document {
     }
 
     fn check(&self) -> Result<(), DocumentError> {
-        for (field, text) in [
+        let mut fields = vec![
             ("deployment", &*self.deployment),
             ("pool", &self.pool),
             ("token", &self.token.0),
-            ("worker.name", &self.worker.name),
-            ("worker.password", self.worker.password.expose_secret()),
             ("master.address", &self.master.address),
-        ] {
+        ];
+        if let Some(worker) = &self.worker {
+            fields.push(("worker.name", &worker.name));
+            fields.push(("worker.password", worker.password.expose_secret()));
+        }
+        if let Some(enroll) = &self.enroll {
+            fields.push(("enroll.address", &enroll.address));
+            fields.push(("enroll.fingerprint", &enroll.fingerprint));
+            fields.extend(enroll.ticket.iter().map(|ticket| ("enroll.ticket", ticket.expose_secret())));
+            fields.extend(enroll.secret.iter().map(|secret| ("enroll.secret", secret.expose_secret())));
+        } else if self.worker.is_none() {
+            return Err(DocumentError::Field {
+                field: "worker",
+                problem: "missing, and there is no `enroll`",
+            });
+        }
+        for (field, text) in fields {
             let problem = if text.is_empty() {
                 "empty"
             } else if text.len() > TEXT {
@@ -205,6 +261,14 @@ fn malformed(error: &serde_json::Error) -> DocumentError {
     DocumentError::Malformed(what)
 }
 
+fn expose_any<S: Serializer>(secret: &Option<SecretString>, serializer: S) -> Result<S::Ok, S::Error> {
+    secret.as_ref().map(|secret| secret.expose_secret()).serialize(serializer)
+}
+
+fn conceal_any<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<SecretString>, D::Error> {
+    Ok(Option::<String>::deserialize(deserializer)?.map(SecretString::from))
+}
+
 fn expose<S: Serializer>(secret: &SecretString, serializer: S) -> Result<S::Ok, S::Error> {
     serializer.serialize_str(secret.expose_secret())
 }
@@ -222,11 +286,12 @@ mod tests {
             version: Document::VERSION,
             deployment: "d1".into(),
             pool: "linux".into(),
-            instance: InstanceId(17),
+            instance: Some(InstanceId(17)),
             token: Token("t-1".into()),
             template: "0123".into(),
-            worker: Worker { name: "linux@17".into(), password: "sekrit".into() },
-            master: Master { address: "127.0.0.1:9989".into(), fingerprint: None },
+            worker: Some(Worker { name: "linux@17".into(), password: "sekrit".into() }),
+            master: Master { address: "127.0.0.1:9989".into() },
+            enroll: None,
             settings: Settings::default(),
         }
     }
@@ -235,10 +300,11 @@ mod tests {
     fn a_document_is_read_as_it_was_written() {
         let text = document().to_json().unwrap();
         let read = Document::parse(text.expose_secret().as_bytes()).unwrap();
-        assert_eq!(read.worker.name, "linux@17");
-        assert_eq!(read.worker.password.expose_secret(), "sekrit");
-        assert_eq!(read.instance, InstanceId(17));
-        assert_eq!(read.settings, Settings { keepalive: 600, silence: 1800 });
+        let worker = read.worker.as_ref().unwrap();
+        assert_eq!(worker.name, "linux@17");
+        assert_eq!(worker.password.expose_secret(), "sekrit");
+        assert_eq!(read.instance, Some(InstanceId(17)));
+        assert_eq!(read.settings, Settings { keepalive: 600, silence: 1800, clean: Clean::Never });
         assert!(!format!("{read:?}").contains("sekrit"), "{read:?}");
     }
 

@@ -6,7 +6,7 @@ use model::{InstanceId, Time, pool::Money};
 use secrecy::SecretString;
 use serde::{Deserialize, Serialize};
 
-use crate::{Market, Token};
+use crate::{Market, Token, Warning};
 
 /// An answer that takes a while.
 pub type Answer<'a, T> = Pin<Box<dyn Future<Output = Result<T, ProviderError>> + Send + 'a>>;
@@ -40,6 +40,12 @@ pub trait Provider: fmt::Debug + Send + Sync + 'static {
 
     /// Withdraws a call that has not led to machines yet. One that is unknown is fine.
     fn cancel(&self, token: Token) -> Answer<'_, ()>;
+
+    /// What the provider warns of next, by its names of machines; takes as long as there is nothing. What was answered is
+    /// not answered again. For ever, when a provider never warns.
+    fn warnings(&self) -> Answer<'_, Vec<(String, Warning)>> {
+        Box::pin(std::future::pending())
+    }
 }
 
 /// What a provider can do for a pool.
@@ -144,6 +150,9 @@ pub struct LaunchRequest {
     pub template: String,
     /// The image to boot.
     pub image: String,
+    /// Proves at enrollment that a machine came from this call: [`crate::metadata::Enroll::ticket`]. The same each time the
+    /// call is made, also after a restart.
+    pub ticket: Option<SecretString>,
 }
 
 /// A machine that is wanted.

@@ -157,14 +157,16 @@ impl Inner {
             version: Document::VERSION,
             deployment: deployment.clone(),
             pool: pool.clone(),
-            instance: member.instance,
+            instance: Some(member.instance),
             token: request.token.clone(),
             template: request.template.clone(),
-            worker: metadata::Worker { name: member.login.clone(), password: secret.clone() },
-            master: metadata::Master { address: self.settings.master.clone(), fingerprint: None },
+            worker: Some(metadata::Worker { name: member.login.clone(), password: secret.clone() }),
+            master: metadata::Master { address: self.settings.master.clone() },
+            enroll: None,
             settings: metadata::Settings {
                 keepalive: self.settings.keepalive,
                 silence: u32::try_from(self.settings.silence.as_secs()).unwrap_or(u32::MAX),
+                clean: metadata::Clean::Never,
             },
         };
         self.yard.write(&name, &record).map_err(io_error)?;

@@ -74,7 +74,7 @@ impl Settings {
 
     /// Whether values can be at all, wherever that is.
     pub(crate) fn check_values(&self) -> Result<(), SettingsError> {
-        let master = metadata::Master { address: self.master.clone(), fingerprint: None };
+        let master = metadata::Master { address: self.master.clone() };
         if master.host_and_port().is_none() {
             let problem = format!("{:?}; workers need HOST:PORT", self.master);
             return Err(SettingsError::Value { field: "master", problem });

@@ -140,6 +140,7 @@ impl Pools {
             price_cap: choice.cap,
             template: pool.spec.template.clone(),
             image: orphans.image,
+            ticket: None,
         };
         let members: BTreeSet<InstanceId> = request.members.iter().map(|member| member.instance).collect();
         for id in &members {

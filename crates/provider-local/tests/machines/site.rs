@@ -93,6 +93,7 @@ pub(crate) fn request(settings: &Settings, first: i64, machines: u32) -> LaunchR
         price_cap: None,
         template: "template-1".to_owned(),
         image: String::new(),
+        ticket: None,
     }
 }
 

@@ -27,7 +27,10 @@ async fn a_stock_worker_comes_to_the_master_with_its_secret_in_its_own_file_alon
     let document = site.home(machine).join("metadata.json");
     assert_eq!(document.metadata().expect("it is there").permissions().mode() & 0o777, 0o600);
     let document = Document::parse(&fs::read(document).expect("it can be read")).expect("it is one");
-    assert_eq!((&*document.worker.name, &*document.deployment), ("linux@1", DEPLOYMENT));
+    assert_eq!(
+        (&*document.worker.as_ref().expect("a worker").name, &*document.deployment),
+        ("linux@1", DEPLOYMENT)
+    );
 
     let process = pid(machine);
     let variables = environment(process);

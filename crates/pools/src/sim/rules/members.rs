@@ -269,6 +269,7 @@ impl Members {
             price_cap: None,
             template: self.template.clone(),
             image: self.image.clone(),
+            ticket: None,
         }))
     }
 
