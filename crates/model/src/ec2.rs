@@ -15,10 +15,8 @@ pub struct Template {
     pub credentials: Credentials,
     /// Where machines may be, in the order in which they are tried at the same price. Never empty.
     pub placements: Vec<Placement>,
-    /// What types they may have.
-    pub types: Types,
-    /// By which call they are bought.
-    pub purchase: Purchase,
+    /// What types they may have. Never empty.
+    pub types: Vec<TypeChoice>,
     /// Whether and how they are bought on the spot market.
     pub spot: Option<Spot>,
     /// Whether they may be bought on demand. True when there is no `spot`.
@@ -46,14 +44,10 @@ pub struct Template {
     /// A file whose text becomes user data, with `@DOCUMENT@` replaced by the machine's document in base64; `None`: the
     /// document itself is the user data.
     pub user_data: Option<PathBuf>,
-    /// Whether machines that are stopped are hibernated.
-    pub hibernate: bool,
     /// A worker that has no master for so long ends with its machine; zero is never.
     pub silence: Duration,
     /// When the workspace is cleaned.
     pub clean: Clean,
-    /// A queue (its URL) that EventBridge sends interruption warnings to.
-    pub events: Option<String>,
 }
 
 /// Who makes calls.
@@ -108,66 +102,15 @@ pub enum Image {
     Parameter(String),
 }
 
-/// What types machines may have.
-#[derive(Clone, Debug, PartialEq)]
-pub enum Types {
-    /// These.
-    Named(Vec<TypeChoice>),
-    /// All that are like this.
-    Required(Requirement),
-}
-
 /// A type of machine.
 #[derive(Clone, Debug, PartialEq)]
 pub struct TypeChoice {
     /// `m7i.large`.
     pub name: String,
-    /// What an hour costs on demand; `None` is asked of the price list.
-    pub price: Option<Money>,
+    /// What an hour of it costs on demand.
+    pub price: Money,
     /// How much faster builds are than on the slowest one.
     pub performance: f64,
-}
-
-/// What is required of a type.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Requirement {
-    /// Processors at least.
-    pub vcpus: u32,
-    /// Processors at most.
-    pub vcpus_max: Option<u32>,
-    /// MiB of memory at least.
-    pub memory: u32,
-    /// MiB of memory at most.
-    pub memory_max: Option<u32>,
-    /// `x86_64` or `arm64`.
-    pub architecture: String,
-    /// Names, with `*`, that are left out: `t2.*`.
-    pub exclude: Vec<String>,
-    /// The most that an hour may cost on demand.
-    pub max_price: Option<Money>,
-}
-
-/// By which call machines are bought.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Purchase {
-    /// `RunInstances`: an offering is a zone (or subnet), a type and a market.
-    RunInstances,
-    /// `CreateFleet` of type `instant`: an offering is a region and a market, and EC2 chooses zone and type.
-    Fleet(Allocation),
-}
-
-/// How EC2 chooses among types and zones on the spot market.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Allocation {
-    /// `price-capacity-optimized`.
-    #[default]
-    PriceCapacityOptimized,
-    /// `capacity-optimized`.
-    CapacityOptimized,
-    /// `lowest-price`.
-    LowestPrice,
-    /// `diversified`.
-    Diversified,
 }
 
 /// How machines are bought on the spot market.

@@ -1,0 +1,288 @@
+//! Everything that would fail at night, asked for now: credentials, image, types, places, prices, permissions.
+
+use aws_sdk_ec2::{Client, error::ProvideErrorMetadata, types::InstanceType};
+use model::{InstanceId, ec2::Image, pool::Money};
+use pools::{
+    Market, ProviderError, Token,
+    provider::{LaunchRequest, Member},
+};
+
+use crate::{
+    Ec2, Settings, error, launch, list, market,
+    offer::{At, Offer},
+    provider::Inner,
+    user_data,
+};
+
+/// What was found about one thing.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Finding {
+    /// About what.
+    pub subject: String,
+    /// Whether it will do.
+    pub verdict: Verdict,
+    /// What was found.
+    pub text: String,
+    /// What to do, if something is to be done.
+    pub help: Option<String>,
+}
+
+/// Whether something will do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// It will.
+    Good,
+    /// Nobody can say before it is needed.
+    Doubtful,
+    /// It will not.
+    Bad,
+}
+
+impl Finding {
+    fn good(subject: &str, text: impl Into<String>) -> Self {
+        Self { subject: subject.to_owned(), verdict: Verdict::Good, text: text.into(), help: None }
+    }
+
+    fn doubtful(subject: &str, text: impl Into<String>, help: &str) -> Self {
+        let help = Some(help.to_owned());
+        Self { subject: subject.to_owned(), verdict: Verdict::Doubtful, text: text.into(), help }
+    }
+
+    fn bad(subject: &str, text: impl Into<String>, help: &str) -> Self {
+        Self { verdict: Verdict::Bad, ..Self::doubtful(subject, text, help) }
+    }
+
+    fn refused(subject: &str, error: &ProviderError) -> Self {
+        Self::bad(subject, error.to_string(), help(&error.code))
+    }
+}
+
+/// What to do about an error code.
+fn help(code: &str) -> &'static str {
+    match code {
+        "NoCredentials" => {
+            "say who calls: AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, a profile, or a role of the machine that the master runs on"
+        }
+        "AuthFailure" | "InvalidClientTokenId" | "SignatureDoesNotMatch" => {
+            "the key is wrong or not active, or the clock of this machine is wrong"
+        }
+        "UnauthorizedOperation" | "AccessDenied" | "AccessDeniedException" => {
+            "give the master's role the policy in examples/iam-policy.json"
+        }
+        "RequestExpired" => "set the clock of this machine",
+        "Unreachable" | "Timeout" => {
+            "the master must reach EC2's endpoint over HTTPS; is there a proxy or a firewall?"
+        }
+        code if code.starts_with("InvalidAMI") => {
+            "is the image in this region, and shared with this account?"
+        }
+        code if code.starts_with("InvalidSubnet") => "is the subnet in this region and this account?",
+        code if code.starts_with("InvalidGroup") => {
+            "is the group in the subnet's VPC? By name only groups of the default VPC are found"
+        }
+        code if code.starts_with("InvalidKeyPair") => "key pairs are of one region each: import it there",
+        "InvalidParameterValue" => "EC2 names the value that it does not take",
+        _ => "see docs/ec2-errors.md",
+    }
+}
+
+/// All findings, the worst included; asks EC2, and starts nothing.
+pub async fn preflight(settings: &Settings) -> Vec<Finding> {
+    let mut findings: Vec<_> = settings
+        .problems()
+        .iter()
+        .map(|problem| Finding::bad("configuration", problem.to_string(), "change it in ganger.toml"))
+        .collect();
+    if !findings.is_empty() {
+        return findings;
+    }
+    let provider = match Ec2::open(settings.clone()) {
+        Ok(provider) => provider,
+        Err(error) => {
+            return vec![Finding::bad("configuration", error.to_string(), "change it in ganger.toml")];
+        }
+    };
+    let inner = &provider.0;
+    for region in inner.regions() {
+        let client = inner.client(&region).await;
+        let subject = format!("{region}: credentials and listing");
+        match list::machines(&client, &region, list::ours(settings)).await {
+            Ok(machines) => findings.push(Finding::good(
+                &subject,
+                format!("EC2 answers; {} machines of this pool are there", machines.len()),
+            )),
+            Err(error) => {
+                findings.push(Finding::refused(&subject, &error));
+                // Everything else would fail by the same.
+                continue;
+            }
+        }
+        findings.extend(types(inner, &client, &region).await);
+        findings.extend(images(inner, &client, &region).await);
+        findings.extend(launches(inner, &client, &region).await);
+    }
+    findings.extend(prices(inner).await);
+    findings.push(Finding::doubtful(
+        "ending machines",
+        "whether ec2:TerminateInstances is allowed shows only when a machine is to go",
+        "compare the master's role with examples/iam-policy.json",
+    ));
+    findings
+}
+
+/// Whether types exist, in the zones where they are wanted.
+async fn types(inner: &Inner, client: &Client, region: &str) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    for choice in &inner.settings.template.types {
+        let subject = format!("{region}: type {}", choice.name);
+        let found =
+            client.describe_instance_types().instance_types(InstanceType::from(&*choice.name)).send().await;
+        findings.push(match found {
+            Ok(found) => match found.instance_types().first() {
+                Some(found) => {
+                    let cpus = found.v_cpu_info().and_then(|info| info.default_v_cpus()).unwrap_or(0);
+                    let memory = found.memory_info().and_then(|info| info.size_in_mib()).unwrap_or(0);
+                    Finding::good(&subject, format!("{cpus} processors, {memory} MiB of memory"))
+                }
+                None => Finding::bad(&subject, "there is no such type in this region", "name another one"),
+            },
+            Err(error) => Finding::refused(&subject, &error::told("DescribeInstanceTypes", &error, false)),
+        });
+    }
+    findings
+}
+
+/// Whether images are there and can be booted.
+async fn images(inner: &Inner, client: &Client, region: &str) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    let placements = &inner.settings.template.placements;
+    for placement in placements.iter().filter(|placement| placement.region == region) {
+        let subject = format!("{region}: image");
+        let id = match &placement.image {
+            None => {
+                findings.push(Finding::good(&subject, "as the launch template says"));
+                continue;
+            }
+            Some(Image::Parameter(name)) => {
+                findings.push(Finding::good(&subject, format!("EC2 reads it from the parameter {name}")));
+                continue;
+            }
+            Some(image) => match inner.images.id(client, region, image, "").await {
+                Ok(id) => id,
+                Err(error) => {
+                    findings.push(Finding::refused(&subject, &error));
+                    continue;
+                }
+            },
+        };
+        let found = client.describe_images().image_ids(&id).send().await;
+        findings.push(match found {
+            Ok(found) => match found.images().first() {
+                Some(image) => {
+                    let state = image.state().map_or("?", |state| state.as_str());
+                    let text = format!(
+                        "{id}, {}, {}, made {}, is {state}",
+                        image.name().unwrap_or("without a name"),
+                        image.architecture().map_or("?", |architecture| architecture.as_str()),
+                        image.creation_date().unwrap_or("?"),
+                    );
+                    match state {
+                        "available" => Finding::good(&subject, text),
+                        _ => Finding::bad(&subject, text, "wait until it is available, or name another one"),
+                    }
+                }
+                None => Finding::bad(&subject, format!("there is no {id} here"), help("InvalidAMIID")),
+            },
+            Err(error) => Finding::refused(&subject, &error::told("DescribeImages", &error, false)),
+        });
+    }
+    findings
+}
+
+/// Whether EC2 would take each call, as it says itself (`DryRun`).
+async fn launches(inner: &Inner, client: &Client, region: &str) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    for offer in inner.offers.iter().filter(|offer| inner.region_of(offer) == region) {
+        let subject = format!("{region}: launch of {}", offer.name);
+        findings.push(match dry(inner, client, region, offer).await {
+            Ok(()) => Finding::good(&subject, "EC2 would start machines like that"),
+            Err(error) => Finding::refused(&subject, &error),
+        });
+    }
+    findings
+}
+
+async fn dry(inner: &Inner, client: &Client, region: &str, offer: &Offer) -> Result<(), ProviderError> {
+    let settings = &inner.settings;
+    let request = LaunchRequest {
+        token: Token(format!("preflight-{}", offer.name.replace('/', "-"))),
+        pool: settings.pool.clone(),
+        deployment: settings.deployment.clone(),
+        members: vec![Member {
+            instance: InstanceId(0),
+            login: format!("{}@0", settings.pool),
+            secret: Some("0".repeat(64).into()),
+        }],
+        offering: offer.name.clone(),
+        price_cap: (offer.market == Market::Spot).then_some(offer.price),
+        template: String::new(),
+        image: String::new(),
+        ticket: Some("0".repeat(96).into()),
+    };
+    let data = user_data::of(settings, settings.text().ok().flatten().as_deref(), &request)?;
+    let image = match &settings.template.placements[offer.placement].image {
+        Some(image) => Some(inner.images.id(client, region, image, "").await?),
+        None => None,
+    };
+    let call = launch::call(client, settings, offer, image, &data, &request).dry_run(true);
+    match call.send().await {
+        // A service that does not know DryRun has started one.
+        Ok(_) => {
+            Err(error::config("NotDry", "the endpoint does not know DryRun, and started a machine".into()))
+        }
+        Err(error) if error.code() == Some("DryRunOperation") => Ok(()),
+        Err(error) => Err(error::told("RunInstances", &error, offer.market == Market::Spot)),
+    }
+}
+
+/// Whether anything could be bought at today's prices.
+async fn prices(inner: &Inner) -> Vec<Finding> {
+    let Some(spot) = &inner.settings.template.spot else { return Vec::new() };
+    let quotes = match inner.quotes().await {
+        Ok(quotes) => quotes,
+        Err(error) => return vec![Finding::refused("spot prices", &error)],
+    };
+    let mut findings = Vec::new();
+    for offer in inner.offers.iter().filter(|offer| offer.market == Market::Spot) {
+        let subject = format!("price of {}", offer.name);
+        let quote = match inner.quote(offer, &quotes).await {
+            Ok(quote) => quote,
+            Err(error) => {
+                findings.push(Finding::refused(&subject, &error));
+                continue;
+            }
+        };
+        let shown = |price: Money| price.to_string();
+        let now = quote.map_or_else(|| "not told".to_owned(), |quote| shown(quote.now));
+        let place = match &offer.at {
+            At::Anywhere => "in the dearest zone",
+            At::Zone(_) | At::Subnet(_) => "there",
+        };
+        findings.push(match market::bid(spot, offer.price, quote) {
+            None => Finding::bad(
+                &subject,
+                "the market tells no price, and the bid depends on it",
+                "bid an amount (`max_spot_price`), or another type",
+            ),
+            Some(bid) if quote.is_some_and(|quote| market::is_close(bid, quote.now)) => Finding::doubtful(
+                &subject,
+                format!(
+                    "the market is at {now} {place}, the bid is {bid}: too near, so it is not bought now"
+                ),
+                "bid more, add types and zones, or let machines be bought on demand",
+            ),
+            Some(bid) => Finding::good(&subject, format!("the market is at {now} {place}, the bid is {bid}")),
+        });
+    }
+    findings
+}

@@ -1,0 +1,464 @@
+//! The provider.
+
+use std::{
+    collections::{BTreeMap, HashMap},
+    sync::Arc,
+};
+
+use aws_sdk_ec2::{Client, types::Filter};
+use base64::{Engine as _, prelude::BASE64_STANDARD};
+use model::{ec2::Enrollment, pool::Money};
+use pools::{
+    Capabilities, Market, Provider, ProviderError, Token, Warning,
+    provider::{Answer, ApiBudget, ErrorKind, LaunchRequest, Launched, Look, Machine, MachineStatus},
+};
+use tokio::{sync::Mutex, time::Duration};
+
+use crate::{
+    Settings, SettingsError, after,
+    bucket::{self, Class},
+    clients::Clients,
+    error,
+    image::Images,
+    known::Known,
+    launch, list,
+    market::{self, Prices, Quotes},
+    offer::{At, Offer},
+    user_data,
+    warnings::Watch,
+};
+
+/// The most machines in one call: half of what EC2's bucket for machines holds.
+const BATCH: u32 = 500;
+
+/// The end of a console that is kept.
+const CONSOLE: usize = 64 * 1024;
+
+/// A secret in tags was used by then, or is of no use any more.
+const USED: Duration = Duration::from_secs(900);
+
+/// The machines of one pool, as instances of EC2.
+#[derive(Clone, Debug)]
+pub struct Ec2(pub(crate) Arc<Inner>);
+
+#[derive(Debug)]
+pub(crate) struct Inner {
+    pub(crate) settings: Settings,
+    /// The text that becomes user data.
+    text: Option<String>,
+    pub(crate) offers: Vec<Offer>,
+    pub(crate) clients: Clients,
+    pub(crate) images: Images,
+    pub(crate) prices: Prices,
+    pub(crate) known: Known,
+    pub(crate) watch: Watch,
+    /// Zones of subnets.
+    zones: Mutex<HashMap<String, String>>,
+}
+
+impl Ec2 {
+    /// Looks whether machines can be made like this, as far as that shows here. Asks nobody. Blocks for a moment.
+    ///
+    /// # Errors
+    /// They cannot, and what is to be changed in the configuration.
+    pub fn open(settings: Settings) -> Result<Self, SettingsError> {
+        if let Some(problem) = settings.problems().into_iter().next() {
+            return Err(problem);
+        }
+        let text = settings.text()?;
+        let offers = Offer::all(&settings.template);
+        Ok(Self(Arc::new(Inner {
+            settings,
+            text,
+            offers,
+            clients: Clients::default(),
+            images: Images::default(),
+            prices: Prices::default(),
+            known: Known::default(),
+            watch: Watch::default(),
+            zones: Mutex::default(),
+        })))
+    }
+}
+
+impl Inner {
+    pub(crate) async fn client(&self, region: &str) -> Client {
+        self.clients.of(&self.settings.template, region).await
+    }
+
+    /// Regions of the template, each once.
+    pub(crate) fn regions(&self) -> Vec<String> {
+        let mut regions = Vec::new();
+        for placement in &self.settings.template.placements {
+            if !regions.contains(&placement.region) {
+                regions.push(placement.region.clone());
+            }
+        }
+        regions
+    }
+
+    pub(crate) fn region_of(&self, offer: &Offer) -> &str {
+        &self.settings.template.placements[offer.placement].region
+    }
+
+    /// What types cost on the spot market, by region.
+    pub(crate) async fn quotes(&self) -> Result<BTreeMap<String, Quotes>, ProviderError> {
+        let Some(spot) = &self.settings.template.spot else { return Ok(BTreeMap::new()) };
+        let types: Vec<_> = self.settings.template.types.iter().map(|choice| choice.name.clone()).collect();
+        let mut quotes = BTreeMap::new();
+        for region in self.regions() {
+            let client = self.client(&region).await;
+            quotes.insert(region.clone(), self.prices.of(&client, &region, &types, &spot.product).await?);
+        }
+        Ok(quotes)
+    }
+
+    /// What an offer costs on the spot market: the dearest zone counts where it can be any.
+    pub(crate) async fn quote(
+        &self,
+        offer: &Offer,
+        quotes: &BTreeMap<String, Quotes>,
+    ) -> Result<Option<market::Quote>, ProviderError> {
+        let region = self.region_of(offer);
+        let Some(quotes) = quotes.get(region) else { return Ok(None) };
+        let zone = match &offer.at {
+            At::Anywhere => None,
+            At::Zone(zone) => Some(zone.clone()),
+            At::Subnet(subnet) => Some(self.zone(region, subnet).await?),
+        };
+        let fits = quotes.iter().filter(|((at, name), _)| {
+            *name == offer.instance_type && zone.as_ref().is_none_or(|zone| zone == at)
+        });
+        Ok(fits.map(|(_, quote)| *quote).max_by_key(|quote| quote.now))
+    }
+
+    async fn zone(&self, region: &str, subnet: &str) -> Result<String, ProviderError> {
+        let mut zones = self.zones.lock().await;
+        if let Some(zone) = zones.get(subnet) {
+            return Ok(zone.clone());
+        }
+        bucket::turn(region, Class::Describe).await?;
+        let found = self.client(region).await.describe_subnets().subnet_ids(subnet).send().await;
+        let found = found.map_err(|error| error::told("DescribeSubnets", &error, false))?;
+        let zone = found.subnets().first().and_then(|found| found.availability_zone()).ok_or_else(|| {
+            error::config("InvalidSubnetID.NotFound", format!("there is no subnet {subnet} in {region}"))
+        })?;
+        zones.insert(subnet.to_owned(), zone.to_owned());
+        Ok(zone.to_owned())
+    }
+
+    async fn capabilities(&self) -> Result<Capabilities, ProviderError> {
+        let template = &self.settings.template;
+        let quotes = self.quotes().await?;
+        let mut offerings = Vec::new();
+        for offer in &self.offers {
+            match (offer.market, &template.spot) {
+                (Market::Spot, Some(spot)) => {
+                    let quote = self.quote(offer, &quotes).await?;
+                    let Some(bid) = market::bid(spot, offer.price, quote) else {
+                        tracing::debug!(offer.name, "the market says no price for it, so nothing is bid");
+                        continue;
+                    };
+                    let now = quote.map_or(bid, |quote| quote.now);
+                    if market::is_close(bid, now) && quote.is_some() {
+                        tracing::info!(
+                            pool = self.settings.pool,
+                            offering = offer.name,
+                            market = %now,
+                            bid = %bid,
+                            "not offered: its market is above 80 % of the bid"
+                        );
+                        continue;
+                    }
+                    offerings.push(offer.offering(now, Some(bid)));
+                }
+                _ => offerings.push(offer.offering(offer.price, None)),
+            }
+        }
+        if offerings.is_empty() {
+            let text = "on all spot markets prices are above 80 % of the bids, and machines are not to be bought on \
+                        demand";
+            return Err(error::capacity("SpotMaxPriceTooLow", text.to_owned()));
+        }
+        Ok(Capabilities {
+            offerings,
+            batch: match template.enrollment {
+                Enrollment::Secret => 1,
+                Enrollment::Identity | Enrollment::Tags => BATCH,
+            },
+            // Spot machines that are bought once cannot be stopped.
+            stops: template.spot.is_none(),
+            api: ApiBudget::default(),
+            quota: None,
+            look: Look::default(),
+        })
+    }
+
+    async fn launch(&self, request: &LaunchRequest) -> Result<Launched, ProviderError> {
+        let settings = &self.settings;
+        let offer = self.offers.iter().find(|offer| offer.name == request.offering).ok_or_else(|| {
+            let text = format!("there is no offering `{}` here (any more)", request.offering);
+            error::config("UnknownOffering", text)
+        })?;
+        if (&request.pool, &request.deployment) != (&settings.pool, &settings.deployment) {
+            let text = format!("the machines of pool `{}` are asked of `{}`", request.pool, settings.pool);
+            return Err(error::config("WrongPool", text));
+        }
+        if let Some(cap) = request.price_cap
+            && (cap < Money(0) || (offer.market == Market::OnDemand && cap < offer.price))
+        {
+            let text = format!("{} costs {} an hour, more than it may", offer.name, offer.price);
+            return Err(error::capacity("PriceTooHigh", text));
+        }
+        let region = self.region_of(offer);
+        let client = self.client(region).await;
+        let machines = match user_data::of(settings, self.text.as_deref(), request) {
+            Ok(data) => self.run(&client, region, offer, &data, request).await?,
+            // An earlier call may have started it.
+            Err(refusal) => match self.of_call(&client, region, &request.token).await? {
+                found if found.is_empty() => return Err(refusal),
+                found => found,
+            },
+        };
+        let machines = match settings.template.enrollment {
+            Enrollment::Tags => after::name_by_tags(&client, region, request, machines).await?,
+            Enrollment::Identity | Enrollment::Secret => machines,
+        };
+        self.known.started(region, &machines);
+        let missing = request.members.len().saturating_sub(machines.len());
+        let short = (missing > 0).then(|| {
+            let text = format!("EC2 has {missing} machines fewer than were asked for");
+            error::capacity("InsufficientInstanceCapacity", text)
+        });
+        Ok(Launched { machines, open: false, short })
+    }
+
+    async fn run(
+        &self,
+        client: &Client,
+        region: &str,
+        offer: &Offer,
+        data: &secrecy::SecretString,
+        request: &LaunchRequest,
+    ) -> Result<Vec<Machine>, ProviderError> {
+        let placement = &self.settings.template.placements[offer.placement];
+        let image = match &placement.image {
+            Some(image) => Some(self.images.id(client, region, image, &request.image).await?),
+            None => None,
+        };
+        bucket::turn(region, Class::Run).await?;
+        let is_spot = offer.market == Market::Spot;
+        let answer = launch::call(client, &self.settings, offer, image, data, request).send().await;
+        match answer {
+            Ok(answer) => {
+                let of = |instance| list::machine(region, answer.owner_id(), instance);
+                Ok(answer.instances().iter().filter_map(of).collect())
+            }
+            Err(error) => {
+                let refusal = error::told("RunInstances", &error, is_spot);
+                if refusal.code != "IdempotentParameterMismatch" {
+                    return Err(refusal);
+                }
+                // Something of the call is not as it was (an image that is newer, a secret that is gone): what counts is what
+                // the first one started.
+                match self.of_call(client, region, &request.token).await? {
+                    found if found.is_empty() => Err(refusal),
+                    found => Ok(found),
+                }
+            }
+        }
+    }
+
+    /// Machines of an earlier call with this token.
+    async fn of_call(
+        &self,
+        client: &Client,
+        region: &str,
+        token: &Token,
+    ) -> Result<Vec<Machine>, ProviderError> {
+        let mut filters = list::ours(&self.settings);
+        filters.push(list::of_call(token));
+        list::machines(client, region, filters).await
+    }
+
+    async fn list(&self) -> Result<Vec<Machine>, ProviderError> {
+        let mut listing = BTreeMap::new();
+        for region in self.regions() {
+            let client = self.client(&region).await;
+            let machines = list::machines(&client, &region, list::ours(&self.settings)).await?;
+            self.look_after(&client, &region, &machines).await;
+            listing.insert(region, machines);
+        }
+        Ok(self.known.listed(listing))
+    }
+
+    /// Does for machines what could not be done when they were started. What fails is tried again at the next listing.
+    async fn look_after(&self, client: &Client, region: &str, machines: &[Machine]) {
+        if let Err(error) = after::equip(client, region, &self.settings, machines).await {
+            tracing::warn!(pool = self.settings.pool, region, code = error.code, "{}", error.text);
+        }
+        if self.settings.template.enrollment != Enrollment::Tags {
+            return;
+        }
+        let now = aws_sdk_ec2::primitives::DateTime::from(std::time::SystemTime::now()).secs();
+        let is_old = |machine: &&Machine| {
+            machine.launched_at.is_some_and(|at| now - at.micros() / 1_000_000 > USED.as_secs().cast_signed())
+        };
+        let going = |machine: &&Machine| {
+            matches!(machine.status, MachineStatus::Terminated | MachineStatus::ShuttingDown)
+        };
+        for machine in machines.iter().filter(is_old).filter(|machine| !going(machine)) {
+            if self.watch.is_first(&machine.provider_id)
+                && let Err(error) = after::forget_secret(client, region, &machine.provider_id).await
+            {
+                self.watch.again(&machine.provider_id);
+                tracing::warn!(pool = self.settings.pool, region, code = error.code, "{}", error.text);
+            }
+        }
+    }
+
+    /// A machine of ours by its id, and where it is; `None` when EC2 does not have it, or somebody else does.
+    async fn find(&self, id: &str) -> Result<Option<(String, Machine)>, ProviderError> {
+        if !is_id(id) {
+            return Ok(None);
+        }
+        let regions = self.known.region(id).map_or_else(|| self.regions(), |region| vec![region]);
+        for region in regions {
+            let mut filters = list::ours(&self.settings);
+            filters.push(Filter::builder().name("instance-id").values(id).build());
+            let found = list::machines(&self.client(&region).await, &region, filters).await?;
+            if let Some(machine) = found.into_iter().find(|machine| machine.provider_id == id) {
+                return Ok(Some((region, machine)));
+            }
+        }
+        Ok(None)
+    }
+
+    async fn terminate(&self, id: &str) -> Result<(), ProviderError> {
+        let region = match self.find(id).await? {
+            Some((_, machine)) if machine.status == MachineStatus::Terminated => return Ok(()),
+            Some((region, _)) => region,
+            None if self.known.is_unseen(id) => match self.known.region(id) {
+                Some(region) => region,
+                None => return Ok(()),
+            },
+            None => return Ok(()),
+        };
+        bucket::turn(&region, Class::Terminate).await?;
+        match self.client(&region).await.terminate_instances().instance_ids(id).send().await {
+            Ok(_) => {
+                self.known.ended(id);
+                Ok(())
+            }
+            Err(error) => {
+                let refusal = error::told("TerminateInstances", &error, false);
+                match &*refusal.code {
+                    // It was started a moment ago, and EC2 does not know it everywhere yet.
+                    "InvalidInstanceID.NotFound" if self.known.is_unseen(id) => {
+                        Err(ProviderError { kind: ErrorKind::Throttled(None), ..refusal })
+                    }
+                    "InvalidInstanceID.NotFound" | "InvalidInstanceID.Malformed" => Ok(()),
+                    _ => Err(refusal),
+                }
+            }
+        }
+    }
+
+    async fn stop(&self, id: &str) -> Result<(), ProviderError> {
+        let (region, _) = self.stoppable(id).await?;
+        bucket::turn(&region, Class::Change).await?;
+        let call = self.client(&region).await.stop_instances().instance_ids(id);
+        call.send().await.map(drop).map_err(|error| error::told("StopInstances", &error, false))
+    }
+
+    async fn resume(&self, id: &str) -> Result<(), ProviderError> {
+        let (region, machine) = self.stoppable(id).await?;
+        match machine.status {
+            MachineStatus::Running | MachineStatus::Pending => return Ok(()),
+            MachineStatus::Terminated | MachineStatus::ShuttingDown => return Err(gone(id)),
+            MachineStatus::Stopped => {}
+            MachineStatus::Stopping => {
+                return Err(ProviderError {
+                    kind: ErrorKind::Throttled(None),
+                    code: "IncorrectInstanceState".to_owned(),
+                    text: format!("{id} is still stopping"),
+                });
+            }
+        }
+        bucket::turn(&region, Class::Change).await?;
+        let call = self.client(&region).await.start_instances().instance_ids(id);
+        call.send().await.map(drop).map_err(|error| error::told("StartInstances", &error, false))
+    }
+
+    async fn stoppable(&self, id: &str) -> Result<(String, Machine), ProviderError> {
+        if self.settings.template.spot.is_some() {
+            return Err(ProviderError {
+                kind: ErrorKind::Unsupported,
+                code: "UnsupportedOperation".to_owned(),
+                text: "machines that may be of the spot market are not stopped".to_owned(),
+            });
+        }
+        self.find(id).await?.ok_or_else(|| gone(id))
+    }
+
+    async fn console(&self, id: &str) -> Result<String, ProviderError> {
+        let (region, _) = self.find(id).await?.ok_or_else(|| gone(id))?;
+        bucket::turn(&region, Class::Describe).await?;
+        let answer = self.client(&region).await.get_console_output().instance_id(id).send().await;
+        let answer = answer.map_err(|error| error::told("GetConsoleOutput", &error, false))?;
+        let packed: String = answer.output().unwrap_or_default().split_whitespace().collect();
+        let bytes = BASE64_STANDARD.decode(packed).unwrap_or_default();
+        let end = bytes.len().saturating_sub(CONSOLE);
+        Ok(String::from_utf8_lossy(&bytes[end..]).into_owned())
+    }
+}
+
+/// Whether this can be an instance at all; anything else is not asked for.
+fn is_id(id: &str) -> bool {
+    id.strip_prefix("i-").is_some_and(|rest| {
+        (8..=32).contains(&rest.len()) && rest.bytes().all(|byte| byte.is_ascii_hexdigit())
+    })
+}
+
+fn gone(id: &str) -> ProviderError {
+    error::config("InvalidInstanceID.NotFound", format!("EC2 has no instance {id:?} of this pool"))
+}
+
+impl Provider for Ec2 {
+    fn capabilities(&self) -> Answer<'_, Capabilities> {
+        Box::pin(self.0.capabilities())
+    }
+
+    fn launch(&self, request: LaunchRequest) -> Answer<'_, Launched> {
+        Box::pin(async move { self.0.launch(&request).await })
+    }
+
+    fn list(&self) -> Answer<'_, Vec<Machine>> {
+        Box::pin(self.0.list())
+    }
+
+    fn terminate(&self, provider_id: String) -> Answer<'_, ()> {
+        Box::pin(async move { self.0.terminate(&provider_id).await })
+    }
+
+    fn stop(&self, provider_id: String) -> Answer<'_, ()> {
+        Box::pin(async move { self.0.stop(&provider_id).await })
+    }
+
+    fn resume(&self, provider_id: String) -> Answer<'_, ()> {
+        Box::pin(async move { self.0.resume(&provider_id).await })
+    }
+
+    fn console(&self, provider_id: String) -> Answer<'_, String> {
+        Box::pin(async move { self.0.console(&provider_id).await })
+    }
+
+    fn cancel(&self, _token: Token) -> Answer<'_, ()> {
+        // A call of RunInstances has led to machines when it is answered, or leads to none.
+        Box::pin(async { Ok(()) })
+    }
+
+    fn warnings(&self) -> Answer<'_, Vec<(String, Warning)>> {
+        Box::pin(self.0.warnings())
+    }
+}

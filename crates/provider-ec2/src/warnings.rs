@@ -1,0 +1,114 @@
+//! What EC2 warns of: status checks that fail, and spot instances that are marked for termination.
+
+use std::{
+    collections::{BTreeSet, HashSet},
+    sync::{Mutex, PoisonError},
+    time::{Duration, SystemTime},
+};
+
+use aws_sdk_ec2::{
+    primitives::DateTime,
+    types::{Filter, SummaryStatus},
+};
+use model::Time;
+use pools::{ProviderError, Warning};
+use tokio::time::sleep;
+
+use crate::{
+    bucket::{self, Class},
+    error, list,
+    provider::Inner,
+};
+
+/// How often EC2 is asked. Machines themselves see an interruption within seconds; this is for those that do not tell.
+const LOOK: Duration = Duration::from_secs(30);
+
+/// From the mark to the end of a spot instance.
+const NOTICE: Duration = Duration::from_secs(120);
+
+/// What was told before.
+#[derive(Debug, Default)]
+pub(crate) struct Watch {
+    impaired: Mutex<BTreeSet<String>>,
+    marked: Mutex<HashSet<String>>,
+    forgotten: Mutex<HashSet<String>>,
+}
+
+impl Watch {
+    /// Whether a machine's secret is taken from its tags for the first time.
+    pub(crate) fn is_first(&self, id: &str) -> bool {
+        self.forgotten.lock().unwrap_or_else(PoisonError::into_inner).insert(id.to_owned())
+    }
+
+    /// That did not work.
+    pub(crate) fn again(&self, id: &str) {
+        self.forgotten.lock().unwrap_or_else(PoisonError::into_inner).remove(id);
+    }
+}
+
+impl Inner {
+    /// Waits until there is something to warn of.
+    pub(crate) async fn warnings(&self) -> Result<Vec<(String, Warning)>, ProviderError> {
+        loop {
+            sleep(LOOK).await;
+            let mut warnings = Vec::new();
+            let now = Time::from_micros(DateTime::from(SystemTime::now()).secs() * 1_000_000);
+            let mut impaired = BTreeSet::new();
+            for (region, ids) in self.known.regions() {
+                impaired.extend(self.impaired(&region, &ids).await?);
+                if self.settings.template.spot.is_some() {
+                    for id in self.marked(&region, &ids).await? {
+                        if self.watch.marked.lock().unwrap_or_else(PoisonError::into_inner).insert(id.clone())
+                        {
+                            warnings.push((id, Warning::Interruption(now + NOTICE)));
+                        }
+                    }
+                }
+            }
+            let mut before = self.watch.impaired.lock().unwrap_or_else(PoisonError::into_inner);
+            warnings.extend(impaired.difference(&before).map(|id| (id.clone(), Warning::Impaired(now))));
+            warnings.extend(before.difference(&impaired).map(|id| (id.clone(), Warning::Recovered)));
+            *before = impaired;
+            if !warnings.is_empty() {
+                return Ok(warnings);
+            }
+        }
+    }
+
+    /// Those whose status checks fail.
+    async fn impaired(&self, region: &str, ids: &[String]) -> Result<Vec<String>, ProviderError> {
+        let client = self.client(region).await;
+        let mut impaired = Vec::new();
+        for ids in ids.chunks(100) {
+            bucket::turn(region, Class::Describe).await?;
+            let filter = Filter::builder().name("instance-state-name").values("running").build();
+            let answer = client.describe_instance_status().filters(filter).send().await;
+            let answer = answer.map_err(|error| error::told("DescribeInstanceStatus", &error, false))?;
+            for status in answer.instance_statuses() {
+                let fails = [status.instance_status(), status.system_status()]
+                    .into_iter()
+                    .flatten()
+                    .any(|summary| summary.status() == Some(&SummaryStatus::Impaired));
+                if fails
+                    && let Some(id) = status.instance_id().filter(|id| ids.iter().any(|known| known == id))
+                {
+                    impaired.push(id.to_owned());
+                }
+            }
+        }
+        Ok(impaired)
+    }
+
+    /// Spot instances that are taken back.
+    async fn marked(&self, region: &str, ids: &[String]) -> Result<Vec<String>, ProviderError> {
+        bucket::turn(region, Class::Describe).await?;
+        let mut filters = list::ours(&self.settings);
+        filters.push(Filter::builder().name("status-code").values("marked-for-termination").build());
+        let answer =
+            self.client(region).await.describe_spot_instance_requests().set_filters(Some(filters)).send();
+        let answer =
+            answer.await.map_err(|error| error::told("DescribeSpotInstanceRequests", &error, true))?;
+        let marked = answer.spot_instance_requests().iter().filter_map(|request| request.instance_id());
+        Ok(marked.filter(|id| ids.iter().any(|known| known == id)).map(str::to_owned).collect())
+    }
+}
