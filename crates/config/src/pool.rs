@@ -44,7 +44,24 @@ impl PartialEq for Pool {
 #[derive(Clone, Debug, PartialEq)]
 pub enum PoolProvider {
     /// Processes on this machine.
-    Local(LocalTemplate),
+    Local(Box<LocalTemplate>),
+    /// Instances of EC2.
+    Ec2(Arc<::model::ec2::Template>),
+}
+
+impl PoolProvider {
+    /// What an hour of a machine costs at the least, as far as that is configured.
+    pub fn price(&self) -> Money {
+        match self {
+            Self::Local(template) => template.price,
+            Self::Ec2(template) => template.types.iter().map(|choice| choice.price).min().unwrap_or_default(),
+        }
+    }
+
+    /// Whether machines have to enroll before they log in.
+    pub fn enrolls(&self) -> bool {
+        matches!(self, Self::Ec2(_))
+    }
 }
 
 /// What a machine is made from that is a process on this machine.

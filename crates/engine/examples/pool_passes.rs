@@ -163,7 +163,7 @@ fn farm(builders: usize) -> Config {
         keepalive_interval: Duration::from_secs(600),
         properties: Properties::new(),
         default_properties: Properties::new(),
-        provider: PoolProvider::Local(LocalTemplate::new("/machines".into())),
+        provider: PoolProvider::Local(Box::new(LocalTemplate::new("/machines".into()))),
         master: None,
     }));
     config

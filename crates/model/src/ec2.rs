@@ -2,12 +2,12 @@
 
 use std::{collections::BTreeMap, path::PathBuf, time::Duration};
 
-use secrecy::SecretString;
+use secrecy::{ExposeSecret as _, SecretString};
 
 use crate::pool::Money;
 
 /// What a pool's machines on EC2 are made from.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Template {
     /// Where all calls go instead of to AWS: `http://127.0.0.1:5000`.
     pub endpoint: Option<String>,
@@ -65,6 +65,18 @@ pub enum Credentials {
         /// Its secret.
         secret: SecretString,
     },
+}
+
+impl PartialEq for Credentials {
+    fn eq(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::Chain { profile }, Self::Chain { profile: other }) => profile == other,
+            (Self::Key { id, secret }, Self::Key { id: other_id, secret: other_secret }) => {
+                id == other_id && secret.expose_secret() == other_secret.expose_secret()
+            }
+            _ => false,
+        }
+    }
 }
 
 /// A place where machines may be.

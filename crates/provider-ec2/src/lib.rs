@@ -10,6 +10,7 @@
 mod after;
 mod bucket;
 mod clients;
+mod clock;
 pub mod error;
 mod image;
 mod known;

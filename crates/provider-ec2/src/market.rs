@@ -1,6 +1,6 @@
 //! The spot market: what machines cost there, and what is bid for them.
 
-use std::{collections::HashMap, time::SystemTime};
+use std::collections::HashMap;
 
 use aws_sdk_ec2::{
     Client,
@@ -19,7 +19,7 @@ use tokio::{
 
 use crate::{
     bucket::{self, Class},
-    error,
+    clock, error,
 };
 
 /// For so long prices of the market are taken for those of now.
@@ -63,13 +63,14 @@ impl Prices {
             return Ok(quotes.clone());
         }
         bucket::turn(region, Class::Describe).await?;
-        let now = SystemTime::now();
+        let now = clock::now().epoch_seconds();
+        let week = i64::try_from(WEEK.as_secs()).unwrap_or(i64::MAX);
         let mut pages = client
             .describe_spot_price_history()
             .set_instance_types(Some(types.iter().map(|name| InstanceType::from(&**name)).collect()))
             .product_descriptions(product)
-            .start_time(DateTime::from(now - WEEK))
-            .end_time(DateTime::from(now))
+            .start_time(DateTime::from_secs(now - week))
+            .end_time(DateTime::from_secs(now))
             .into_paginator()
             .items()
             .send();
@@ -80,7 +81,6 @@ impl Prices {
                 history.entry(key).or_default().push(point);
             }
         }
-        let now = DateTime::from(now).secs();
         let quotes: Quotes =
             history.into_iter().filter_map(|(key, points)| Some((key, quote(points, now)?))).collect();
         known.insert(region.to_owned(), (quotes.clone(), Instant::now()));

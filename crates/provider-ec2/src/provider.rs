@@ -18,7 +18,7 @@ use crate::{
     Settings, SettingsError, after,
     bucket::{self, Class},
     clients::Clients,
-    error,
+    clock, error,
     image::Images,
     known::Known,
     launch, list,
@@ -300,10 +300,8 @@ impl Inner {
         if self.settings.template.enrollment != Enrollment::Tags {
             return;
         }
-        let now = aws_sdk_ec2::primitives::DateTime::from(std::time::SystemTime::now()).secs();
-        let is_old = |machine: &&Machine| {
-            machine.launched_at.is_some_and(|at| now - at.micros() / 1_000_000 > USED.as_secs().cast_signed())
-        };
+        let now = clock::now();
+        let is_old = |machine: &&Machine| machine.launched_at.is_some_and(|at| now.since(at) > USED);
         let going = |machine: &&Machine| {
             matches!(machine.status, MachineStatus::Terminated | MachineStatus::ShuttingDown)
         };

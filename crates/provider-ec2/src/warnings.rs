@@ -3,20 +3,16 @@
 use std::{
     collections::{BTreeSet, HashSet},
     sync::{Mutex, PoisonError},
-    time::{Duration, SystemTime},
+    time::Duration,
 };
 
-use aws_sdk_ec2::{
-    primitives::DateTime,
-    types::{Filter, SummaryStatus},
-};
-use model::Time;
+use aws_sdk_ec2::types::{Filter, SummaryStatus};
 use pools::{ProviderError, Warning};
 use tokio::time::sleep;
 
 use crate::{
     bucket::{self, Class},
-    error, list,
+    clock, error, list,
     provider::Inner,
 };
 
@@ -52,7 +48,7 @@ impl Inner {
         loop {
             sleep(LOOK).await;
             let mut warnings = Vec::new();
-            let now = Time::from_micros(DateTime::from(SystemTime::now()).secs() * 1_000_000);
+            let now = clock::now();
             let mut impaired = BTreeSet::new();
             for (region, ids) in self.known.regions() {
                 impaired.extend(self.impaired(&region, &ids).await?);

@@ -105,6 +105,16 @@ pub(crate) const TABLES: &[(&str, &str, Keys)] = &[
     ("`[[pool.schedule]]`", "Of several that are on, the last one counts.", pool::SCHEDULE),
     ("`[pool.budget]`", "Nothing is started that could exceed it.", pool::BUDGET),
     ("`[pool.stopped]`", "Only where the provider can stop machines.", pool::STOPPED),
+    (
+        "`[pool.ec2]`",
+        "Machines on EC2: [ec2.md](ec2.md). What the keys of a place say holds for each `[[pool.ec2.placement]]` that does not \
+         say otherwise; without one they are the only place.",
+        pool::EC2,
+    ),
+    ("`[[pool.ec2.placement]]`", "", pool::PLACEMENT),
+    ("`[[pool.ec2.type]]`", "", pool::TYPE),
+    ("`[[pool.ec2.block-device]]`", "", pool::BLOCK_DEVICE),
+    ("`[[pool.ec2.volume]]`", "", pool::VOLUME),
     ("`[pool.local]`", "", pool::LOCAL),
     ("`[pool.local.trouble]`", "For demonstrations and tests.", pool::TROUBLE),
     ("`[pool-limits]`", "", pool::LIMITS),

@@ -1,6 +1,7 @@
 //! `[[pool]]`, and what is common to all of them.
 
 mod cron;
+mod ec2;
 mod local;
 mod never;
 
@@ -23,6 +24,7 @@ use crate::{
 };
 
 pub(super) use self::{
+    ec2::{BLOCK_DEVICE, EC2, PLACEMENT, TYPE, VOLUME},
     local::{LOCAL, TROUBLE},
     never::check as check_starts,
 };
@@ -75,7 +77,7 @@ pub(super) const KEYS: Keys = Keys {
             .default(Fallback::Text("second")),
         Key::new("max-price", Kind::Number, "the most that an hour of a machine may cost"),
         Key::new("image", Kind::Text, "names what machines boot; a new one is tried with a few machines first")
-            .default(Fallback::Text("default")),
+            .default(Fallback::Of("the image of `[pool.ec2]`; `default` in `[pool.local]`")),
         Key::new("master", Kind::Text, "where its workers find the master, `HOST:PORT`")
             .default(Fallback::Of("the first address of `listen`")),
         Key::new(PASSWORD[0], Kind::Text, "the password of machines that somebody else starts and that log in as `NAME`; without one there are none"),
@@ -97,7 +99,8 @@ pub(super) const KEYS: Keys = Keys {
         Key::new("schedule", Kind::Tables("[[pool.schedule]]"), "other minima at other times"),
         Key::new("budget", Kind::Tables("[pool.budget]"), "what it may cost"),
         Key::new("stopped", Kind::Tables("[pool.stopped]"), "machines without work are stopped, and started again"),
-        Key::new("local", Kind::Tables("[pool.local]"), "its machines are processes on this machine").required(),
+        Key::new("local", Kind::Tables("[pool.local]"), "its machines are processes on this machine"),
+        Key::new("ec2", Kind::Tables("[pool.ec2]"), "its machines are instances of EC2"),
     ]],
     hints: &[
         ("workers", "a builder names the pool in its `workers`"),
@@ -218,12 +221,19 @@ pub(super) fn read<'a>(value: Value<'a>, names: &mut Names<'a>) -> Option<Pool> 
         sink.error(span, format!("{master:?} is no address")).help("such as \"ci.example.org:9989\"");
         None
     });
-    let image = table.text("image").map_or("default", |(image, _)| image).to_owned();
-    let local = table.value("local").and_then(local::read);
+    let image = table.value("image").and_then(|_| Some(table.text("image")?.0.to_owned()));
+    let provider = provider(&table, max);
     let idle = idle(&table);
     let non_zero = |key| table.integer(key).and_then(|n| NonZeroU32::new(u32::try_from(n).ok()?));
-    let (name, max, local) = (name?, max?, local?);
-    let template = local::digest(&local, &image, master.as_deref());
+    let (name, max, provider) = (name?, max?, provider?);
+    let image = image.unwrap_or_else(|| match &provider {
+        PoolProvider::Local(_) => "default".to_owned(),
+        PoolProvider::Ec2(template) => ec2::image_name(template),
+    });
+    let template = match &provider {
+        PoolProvider::Local(local) => local::digest(local, &image, master.as_deref()),
+        PoolProvider::Ec2(template) => ec2::digest(template, &image, master.as_deref()),
+    };
     let spec = PoolSpec {
         name,
         max,
@@ -255,9 +265,37 @@ pub(super) fn read<'a>(value: Value<'a>, names: &mut Names<'a>) -> Option<Pool> 
         keepalive_interval: Duration::from_secs(keepalive),
         properties: table.properties("properties", "Worker"),
         default_properties: table.properties("defaultProperties", "Worker"),
-        provider: PoolProvider::Local(local),
+        provider,
         master,
     })
+}
+
+/// Tables that say where machines come from; a pool has one of them.
+const PROVIDERS: [&str; 2] = ["local", "ec2"];
+
+fn provider(table: &Table<'_>, max: Option<u32>) -> Option<PoolProvider> {
+    let given: Vec<_> = PROVIDERS.iter().filter_map(|key| Some((*key, table.value(key)?))).collect();
+    let Some(((key, value), others)) = given.split_first() else {
+        table.missing("`[pool.local]` or `[pool.ec2]`", "where its machines come from");
+        return None;
+    };
+    for (other, value) in others {
+        let span = head(table.reading(), value.span());
+        let text = format!("machines of a pool come from one place, and `[pool.{key}]` names one already");
+        table.reading().sink.error(span, text).help(format!("a pool of its own for `[pool.{other}]`"));
+    }
+    match *key {
+        "local" => Some(PoolProvider::Local(Box::new(local::read(*value)?))),
+        _ => {
+            let template = ec2::read(*value, max)?;
+            if let Some(stopped) = table.value("stopped").filter(|_| template.spot.is_some()) {
+                stopped
+                    .error("machines of the spot market cannot be stopped")
+                    .help("a pool of its own for them");
+            }
+            Some(PoolProvider::Ec2(Arc::new(template)))
+        }
+    }
 }
 
 /// What all pools together may use.
@@ -283,11 +321,11 @@ pub(super) fn check_slots(
 
 /// Reports what stands against a pool's machines: over the key that says it, or else over where they come from.
 pub(super) fn report(table: &Value<'_>, problem: PoolProblem) {
-    let local = table.entry("local");
-    let key = |name| local.and_then(|local| local.entry(name)).or_else(|| table.entry(name));
+    let provider = PROVIDERS.iter().find_map(|key| table.entry(key));
+    let key = |name| provider.and_then(|provider| provider.entry(name)).or_else(|| table.entry(name));
     let span = match problem.key.and_then(key) {
         Some(value) => value.span(),
-        None => head(table.reading, local.unwrap_or(*table).span()),
+        None => head(table.reading, provider.unwrap_or(*table).span()),
     };
     table.reading.sink.error(span, problem.message);
 }

@@ -155,6 +155,7 @@ impl Start {
             providers: Arc::new(Suppliers {
                 deployment: store.deployment().to_owned(),
                 listen: listen.clone(),
+                enroll: None,
             }),
             notices,
             tasks: connections.tasks.clone(),
@@ -250,14 +251,16 @@ impl Start {
     }
 }
 
-/// What is to be said of machines on this machine that go on without a master: a line for each pool that has some.
+/// What is to be said of machines that go on without a master: a line for each pool that has some.
 async fn left_behind(house: &House) -> Vec<String> {
     let config = Arc::clone(&house.config.borrow());
     // A master that does not answer says nothing of machines either.
     let pools = house.master.pools().await.unwrap_or_default();
     let lines = pools.iter().filter_map(|status| {
-        let PoolProvider::Local(local) =
-            &config.pools.iter().find(|pool| pool.spec.name == status.name)?.provider;
+        let silence = match &config.pools.iter().find(|pool| pool.spec.name == status.name)?.provider {
+            PoolProvider::Local(local) => local.silence,
+            PoolProvider::Ec2(template) => template.silence,
+        };
         let goes_on = |one: &&InstanceStatus| {
             let is_ending = matches!(one.state, State::Terminating | State::Stopping | State::Stopped);
             one.origin == Origin::Hired && one.provider_id.is_some() && !is_ending
@@ -268,10 +271,10 @@ async fn left_behind(house: &House) -> Vec<String> {
             1 => (format!("1 machine of pool {name} goes on"), "it ends by itself", "is taken up"),
             n => (format!("{n} machines of pool {name} go on"), "they end by themselves", "are taken up"),
         };
-        if local.silence.is_zero() {
+        if silence.is_zero() {
             return Some(format!("{machines}, to be taken up at the next start"));
         }
-        let silence = output::span(i64::try_from(local.silence.as_secs()).unwrap_or(i64::MAX));
+        let silence = output::span(i64::try_from(silence.as_secs()).unwrap_or(i64::MAX));
         Some(format!("{machines}; {end} after {silence} without a master, or {taken_up} at the next start"))
     });
     lines.collect()

@@ -40,8 +40,7 @@ fn within(table: &Value<'_>, limits: &PoolLimits) {
 
 /// Reports prices that nothing can be bought at, and limits to what costs nothing.
 fn affordable(pool: &Pool, table: &Value<'_>, limits: &PoolLimits) {
-    let PoolProvider::Local(local) = &pool.provider;
-    let price = local.price;
+    let price = pool.provider.price();
     if price == Money::default() {
         if pool.spec.budget != Budget::default()
             && let Some(budget) = table.entry("budget")
@@ -52,7 +51,12 @@ fn affordable(pool: &Pool, table: &Value<'_>, limits: &PoolLimits) {
         }
         return;
     }
-    let Some(at) = table.entry("local").and_then(|local| local.entry("price")) else { return };
+    // On the spot market machines cost less.
+    if matches!(&pool.provider, PoolProvider::Ec2(template) if template.spot.is_some()) {
+        return;
+    }
+    let provider = table.entry("local").or_else(|| table.entry("ec2"));
+    let Some(at) = provider.and_then(|provider| provider.entry("price")) else { return };
     let most = [
         ("`max-price` is", pool.spec.max_price),
         ("the pool's budget for an hour is", pool.spec.budget.hour),

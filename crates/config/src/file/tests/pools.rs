@@ -40,7 +40,7 @@ fn four_lines_are_a_pool() {
         spec.classes.iter().map(|class| (class.name.as_str(), class.from, class.lambda)).collect();
     assert_eq!(classes, [("normal", i64::MIN, 1.0), ("high", 10, 20.0)]);
     assert!(pool.password.is_none() && pool.master.is_none());
-    let PoolProvider::Local(local) = &pool.provider;
+    let PoolProvider::Local(local) = &pool.provider else { panic!("{:?}", pool.provider) };
     assert_eq!(local.directory, Path::new("/base/machines"));
     assert_eq!(local.program, Path::new("buildbot-worker"));
     assert_eq!(config.builders[0].workers, ["linux"]);
@@ -159,7 +159,7 @@ workers = ["mac"]
         (Some("[::1]:9989"), Duration::from_mins(1))
     );
     assert_eq!(pool.properties.get("os"), Some(&json!("mac")));
-    let PoolProvider::Local(local) = &pool.provider;
+    let PoolProvider::Local(local) = &pool.provider else { panic!("{:?}", pool.provider) };
     assert_eq!(local.program, Path::new("/base/venv/bin/buildbot-worker"));
     assert_eq!((local.memory, local.cpus, local.silence), (Some(1 << 30), Some(1.5), Duration::ZERO));
     assert_eq!((local.trouble.seed, local.trouble.vanish), (7, 0.3));

@@ -4,6 +4,7 @@ mod decisions;
 mod explain;
 mod operate;
 mod plan;
+mod preflight;
 mod show;
 
 use clap::{Args, Subcommand};
@@ -32,6 +33,8 @@ enum What {
     Why(explain::Why),
     /// Say what would be done now, and why; nothing is done.
     Plan(plan::Plan),
+    /// Ask the provider for everything that could keep machines from starting; nothing is started.
+    Preflight(preflight::Preflight),
     /// List what was decided, the latest last; with -f as it comes.
     Decisions(decisions::Decisions),
     /// Let an instance go when its builds are done.
@@ -58,6 +61,7 @@ impl Pool {
             What::Show(show) => show.run().await,
             What::Why(why) => why.run().await,
             What::Plan(plan) => plan.run().await,
+            What::Preflight(preflight) => preflight.run().await,
             What::Decisions(decisions) => decisions.run().await,
             What::Drain(drain) => drain.run().await,
             What::Hold(hold) => hold.run().await,

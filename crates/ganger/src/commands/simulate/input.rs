@@ -9,7 +9,6 @@ use std::{
     time::Duration,
 };
 
-use config::PoolProvider;
 use model::pool::{Idle, Money, PoolLimits, PoolSpec, Warm};
 use pools::sim::{self, Boot, Builder, Choice, CloudSpec, HIGH, Job, Setting, Workload};
 
@@ -240,10 +239,9 @@ impl Base {
         };
         let builders = loaded.config.builders.iter();
         let of_pool = builders.filter(|builder| builder.workers.contains(&found.spec.name));
-        let PoolProvider::Local(template) = &found.provider;
         Ok(Self {
             spec: (*found.spec).clone(),
-            price: Some(template.price).filter(|price| price.0 > 0),
+            price: Some(found.provider.price()).filter(|price| price.0 > 0),
             limits: loaded.config.pool_limits,
             builders: Some(of_pool.map(|builder| builder.name.clone()).collect()),
         })

@@ -56,7 +56,7 @@ pub(crate) fn pool(name: &str, max: u32) -> Pool {
         keepalive_interval: Duration::from_secs(600),
         properties: Properties::new(),
         default_properties: Properties::new(),
-        provider: PoolProvider::Local(LocalTemplate::new("/machines".into())),
+        provider: PoolProvider::Local(Box::new(LocalTemplate::new("/machines".into()))),
         master: None,
     }
 }

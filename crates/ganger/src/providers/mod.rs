@@ -1,11 +1,18 @@
 //! Which provider makes the machines of a pool.
 
+#[cfg(feature = "ec2")]
+pub(crate) mod ec2;
+#[cfg(not(feature = "ec2"))]
+#[path = "without_ec2.rs"]
+mod ec2;
+
 use std::{error::Error, net::SocketAddr, sync::Arc};
 
 use config::{Config, Endpoint, LocalTemplate, Pool, PoolProblem, PoolProvider};
 use engine::master::Providers;
 use pools::Provider;
 use provider_local::{Cgroup, Local, Settings, SettingsError, Trouble};
+use serde::Serialize;
 
 /// Makes providers for the pools of this installation.
 #[derive(Debug)]
@@ -14,6 +21,19 @@ pub(crate) struct Suppliers {
     pub(crate) deployment: String,
     /// The addresses that are bound for workers, in the order of the configuration.
     pub(crate) listen: Vec<String>,
+    /// Where machines enroll.
+    #[cfg_attr(not(feature = "ec2"), expect(dead_code, reason = "only machines elsewhere enroll"))]
+    pub(crate) enroll: Option<Enrollment>,
+}
+
+/// Where machines enroll.
+#[derive(Clone, Debug)]
+#[cfg_attr(not(feature = "ec2"), expect(dead_code, reason = "only machines elsewhere enroll"))]
+pub(crate) struct Enrollment {
+    /// `HOST:PORT`.
+    pub(crate) address: String,
+    /// The SHA-256 digest of the certificate that is shown there, in hexadecimal digits.
+    pub(crate) fingerprint: String,
 }
 
 /// No worker of a pool can find the master.
@@ -33,15 +53,61 @@ impl Providers for Suppliers {
                 };
                 Ok(Arc::new(Local::open(self.settings(pool, template, &master))?))
             }
+            PoolProvider::Ec2(template) => ec2::provider(self, pool, template),
         }
     }
 }
 
+/// What was found about one thing that a pool's machines need.
+#[derive(Clone, Debug, Serialize)]
+pub(crate) struct Finding {
+    pub(crate) subject: String,
+    pub(crate) verdict: Verdict,
+    pub(crate) text: String,
+    /// What to do, if something is to be done.
+    pub(crate) help: Option<String>,
+}
+
+/// Whether something will do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum Verdict {
+    Good,
+    /// Nobody can say before it is needed.
+    #[cfg_attr(not(feature = "ec2"), expect(dead_code, reason = "this machine can always be asked"))]
+    Doubtful,
+    Bad,
+}
+
+/// Everything that could keep a pool from having machines, asked of whoever makes them. Nothing is started.
+pub(crate) async fn preflight(config: &Config, pool: &Pool) -> Vec<Finding> {
+    let problems = problems(config, pool);
+    if problems.is_empty()
+        && let PoolProvider::Ec2(template) = &pool.provider
+    {
+        return ec2::preflight(&Suppliers::planned(config), pool, template).await;
+    }
+    let subject = "machines".to_owned();
+    if problems.is_empty() {
+        let text = "this machine can start them".to_owned();
+        return vec![Finding { subject, verdict: Verdict::Good, text, help: None }];
+    }
+    let bad = |problem: PoolProblem| Finding {
+        subject: problem.key.map_or_else(|| subject.clone(), |key| format!("`{key}`")),
+        verdict: Verdict::Bad,
+        text: problem.message,
+        help: Some("change it in ganger.toml".to_owned()),
+    };
+    problems.into_iter().map(bad).collect()
+}
+
 /// All that stands against a pool's machines on this machine. Nothing is made or changed.
 pub(crate) fn problems(config: &Config, pool: &Pool) -> Vec<PoolProblem> {
-    let listen = config.master.listen.iter().map(planned).collect();
-    let suppliers = Suppliers { deployment: String::new(), listen };
-    let PoolProvider::Local(template) = &pool.provider;
+    let suppliers = Suppliers::planned(config);
+    let template = match &pool.provider {
+        PoolProvider::Local(template) => template,
+        PoolProvider::Ec2(template) => return ec2::problems(&suppliers, pool, template),
+    };
     let problem = |key, error: &dyn Error| PoolProblem {
         key,
         message: format!("pool {} cannot have machines: {error}", pool.spec.name),
@@ -78,6 +144,12 @@ fn planned(endpoint: &Endpoint) -> String {
 }
 
 impl Suppliers {
+    /// Those of a master that would run here.
+    fn planned(config: &Config) -> Self {
+        let listen = config.master.listen.iter().map(planned).collect();
+        Self { deployment: "preflight".to_owned(), listen, enroll: None }
+    }
+
     /// Where a process on this machine finds the master.
     fn here(&self) -> Option<String> {
         let address = self.listen.iter().find_map(|address| address.strip_prefix("tcp:"))?;
@@ -127,7 +199,7 @@ mod tests {
     #[track_caller]
     fn check(listen: &[&str], here: Option<&str>) {
         let listen = listen.iter().map(|address| (*address).to_owned()).collect();
-        let suppliers = Suppliers { deployment: String::new(), listen };
+        let suppliers = Suppliers { deployment: String::new(), listen, enroll: None };
         assert_eq!(suppliers.here().as_deref(), here);
     }
 

@@ -1,0 +1,639 @@
+//! `[pool.ec2]`: machines that are instances of EC2. What `EC2LatentWorker` takes has its name here.
+
+use std::{collections::BTreeMap, fmt::Write as _, fs, time::Duration};
+
+use ::model::{
+    ec2::{
+        Attachment, Bid, BlockDevice, Clean, Credentials, Enrollment, Image, LaunchTemplate, Placement, Spot,
+        Template, TypeChoice,
+    },
+    pool::Money,
+};
+use sha2::{Digest as _, Sha256};
+
+use crate::{
+    file::secret,
+    schema::{Fallback, Key, Kind},
+    table::{Keys, Table},
+    value::Value,
+};
+
+const SECRET: [&str; 3] = ["secret_identifier", "secret-identifier-file", "secret-identifier-env"];
+
+/// The most tags that EC2 takes for a machine, less those that Ganger sets.
+const TAGS: usize = 40;
+
+/// Where machines may be, and what differs between regions.
+const PLACE: &[Key] = &[
+    Key::new("region", Kind::Text, "the region: `eu-central-1`"),
+    Key::new("zones", Kind::Texts, "zones of it; none is any"),
+    Key::new("subnet_id", Kind::Texts, "subnets, instead of zones"),
+    Key::new("security_group_ids", Kind::Texts, "security groups, by their ids"),
+    Key::new("security_name", Kind::Text, "a security group of the default VPC, by its name"),
+    Key::new("keypair_name", Kind::Text, "the SSH key pair, for people who look at a machine"),
+    Key::new("ami", Kind::Text, "the image that machines boot: `ami-…`"),
+    Key::new(
+        "ami-name",
+        Kind::Text,
+        "the newest image with such a name (`*` and `?`); needs `valid_ami_owners`",
+    ),
+    Key::new(
+        "valid_ami_location_regex",
+        Kind::Text,
+        "the image whose location is like that, and whose first group comes last; needs `valid_ami_owners`",
+    ),
+    Key::new("valid_ami_owners", Kind::Texts, "whose images are looked at: account ids, `self`, `amazon`"),
+    Key::new("ami-parameter", Kind::Text, "the SSM parameter that names the image"),
+];
+
+pub(in crate::file) const EC2: Keys = Keys {
+    what: "`[pool.ec2]`",
+    groups: &[
+        PLACE,
+        &[
+            Key::new(
+                "placement",
+                Kind::Tables("[[pool.ec2.placement]]"),
+                "several places, each with its own",
+            ),
+            Key::new("instance_type", Kind::Text, "the type of machine: `m7i.large`"),
+            Key::new(
+                "price",
+                Kind::Number,
+                "what an hour of it costs on demand; required with `instance_type`",
+            ),
+            Key::new("type", Kind::Tables("[[pool.ec2.type]]"), "several types, instead"),
+            Key::new("spot_instance", Kind::Bool, "whether machines are bought on the spot market")
+                .default(Fallback::Bool(false)),
+            Key::new(
+                "on-demand",
+                Kind::Bool,
+                "whether they may be bought on demand too, by `on-demand-after` of a class, or \
+                      when the market has none",
+            )
+            .default(Fallback::Of("`true` without `spot_instance`, else `false`")),
+            Key::new("max_spot_price", Kind::Number, "the most that is bid for an hour")
+                .default(Fallback::Of("the price on demand")),
+            Key::new(
+                "price_multiplier",
+                Kind::Number,
+                "what is bid: so many times `multiplied-price`, instead",
+            ),
+            Key::new(
+                "multiplied-price",
+                Kind::Choice(&["market", "p95", "on-demand"]),
+                "the market's price now, what it stayed \
+                      below for 95 % of the last seven days, or the price on demand",
+            )
+            .default(Fallback::Text("market")),
+            Key::new("bid-ceiling", Kind::Number, "the most that is ever bid, whatever a multiplier gives"),
+            Key::new("bid-above-on-demand", Kind::Bool, "whether a bid may be above the price on demand")
+                .default(Fallback::Bool(false)),
+            Key::new("product_description", Kind::Text, "what the market's prices are asked for")
+                .default(Fallback::Text("Linux/UNIX")),
+            Key::new(
+                "launch-template",
+                Kind::Text,
+                "a launch template, by id or name, for whatever is not said here",
+            ),
+            Key::new("launch-template-version", Kind::Text, "its version")
+                .default(Fallback::Text("$Default")),
+            Key::new("instance_profile_name", Kind::Text, "the instance profile of machines, by name or ARN"),
+            Key::new("block-device", Kind::Tables("[[pool.ec2.block-device]]"), "volumes that machines get"),
+            Key::new(
+                "volume",
+                Kind::Tables("[[pool.ec2.volume]]"),
+                "volumes that are there before, for a pool of one",
+            ),
+            Key::new(
+                "elastic_ip",
+                Kind::Texts,
+                "addresses that machines get while there are any: allocation ids or addresses",
+            ),
+            Key::new("tenancy", Kind::Choice(&["default", "dedicated", "host"]), "whose hardware it is")
+                .default(Fallback::Of("what the VPC says")),
+            Key::new(
+                "public-ip",
+                Kind::Bool,
+                "whether machines get a public address; needs `subnet_id` and `security_group_ids`",
+            )
+            .default(Fallback::Of("what the subnet says")),
+            Key::new(
+                "hop-limit",
+                Kind::Integer(1, 64),
+                "from how many network hops away metadata can be read; with 1 not from \
+                      containers",
+            )
+            .default(Fallback::Integer(1)),
+            Key::new("tags", Kind::Dict, "more tags of all that is started"),
+            Key::new(
+                "user-data-file",
+                Kind::Text,
+                "a file that becomes user data, with `@DOCUMENT@` for the machine's document in \
+                      base64",
+            )
+            .default(Fallback::Of("the document alone")),
+            Key::new(
+                "enrollment",
+                Kind::Choice(&["identity", "secret", "tags"]),
+                "how machines prove that they are the pool's, \
+                      see [enrollment.md](enrollment.md)",
+            )
+            .default(Fallback::Text("identity")),
+            Key::new(
+                "silence",
+                Kind::Seconds,
+                "a machine that has no master for so long powers itself off; 0 is never",
+            )
+            .default(Fallback::Integer(1800)),
+            Key::new(
+                "clean",
+                Kind::Choice(&["never", "start", "idle"]),
+                "when the workspace is emptied: as the worker starts, or also \
+                      when it has no build after some",
+            )
+            .default(Fallback::Text("never")),
+            Key::new("profile", Kind::Text, "a profile of the AWS configuration files"),
+            Key::new(
+                "identifier",
+                Kind::Text,
+                "the id of an access key; left out, credentials are looked for where every AWS program does",
+            ),
+            Key::new(SECRET[0], Kind::Text, "its secret"),
+            Key::new(SECRET[1], Kind::Text, "a file with its secret"),
+            Key::new(SECRET[2], Kind::Text, "an environment variable with its secret"),
+            Key::new("aws_id_file_path", Kind::Text, "a file with both, in its first two lines"),
+            Key::new("endpoint", Kind::Text, "where calls go instead of to AWS"),
+        ],
+    ],
+    hints: &[
+        ("placement_zone", "it is called `zones`"),
+        ("volumes", "each is a `[[pool.ec2.volume]]` with `volume` and `device`"),
+        ("block_device_map", "each is a `[[pool.ec2.block-device]]`"),
+        ("user_data", "a text stands in a file of its own: `user-data-file`"),
+        ("session", "`profile`, or `identifier` and `secret-identifier-file`"),
+        ("build_wait_timeout", "it stands in `[[pool]]`"),
+        ("max_builds", "it stands in `[[pool]]`"),
+        ("missing_timeout", "it stands in `[[pool]]`"),
+        ("spot_price", "it is called `max_spot_price`"),
+        ("image", "it is called `ami`"),
+    ],
+};
+
+pub(in crate::file) const PLACEMENT: Keys = Keys {
+    what: "a placement",
+    groups: &[PLACE],
+    hints: &[("zone", "it is called `zones`"), ("subnet_ids", "it is called `subnet_id`")],
+};
+
+pub(in crate::file) const TYPE: Keys = Keys {
+    what: "a type of machine",
+    groups: &[&[
+        Key::new("name", Kind::Text, "`m7i.large`").required(),
+        Key::new("price", Kind::Number, "what an hour costs on demand").required(),
+        Key::new("performance", Kind::Number, "how much faster builds are than on the slowest type")
+            .default(Fallback::Integer(1)),
+    ]],
+    hints: &[("instance_type", "it is called `name`")],
+};
+
+pub(in crate::file) const BLOCK_DEVICE: Keys = Keys {
+    what: "a block device",
+    groups: &[&[
+        Key::new("device", Kind::Text, "`/dev/xvda`").required(),
+        Key::new("size", Kind::Integer(1, 65_536), "GiB"),
+        Key::new(
+            "volume_type",
+            Kind::Choice(&["gp3", "gp2", "io1", "io2", "st1", "sc1", "standard"]),
+            "its type",
+        ),
+        Key::new("iops", Kind::Integer(100, 256_000), "operations per second"),
+        Key::new("throughput", Kind::Integer(125, 2_000), "MiB per second"),
+        Key::new("encrypted", Kind::Bool, "whether it is encrypted")
+            .default(Fallback::Of("what the account says")),
+        Key::new("snapshot", Kind::Text, "a snapshot that it is made from"),
+        Key::new("virtual_name", Kind::Text, "an instance store volume instead: `ephemeral0`"),
+        Key::new("delete_on_termination", Kind::Bool, "whether it goes with the machine")
+            .default(Fallback::Bool(true)),
+    ]],
+    hints: &[("volume_size", "it is called `size`")],
+};
+
+pub(in crate::file) const VOLUME: Keys = Keys {
+    what: "a volume",
+    groups: &[&[
+        Key::new("volume", Kind::Text, "its id: `vol-…`").required(),
+        Key::new("device", Kind::Text, "where it is attached: `/dev/xvdf`").required(),
+    ]],
+    hints: &[],
+};
+
+/// What a pool's machines are made from; `max` is the pool's.
+pub(super) fn read(value: Value<'_>, max: Option<u32>) -> Option<Template> {
+    let table = Table::of(value, EC2)?;
+    let sink = &table.reading().sink;
+    let text = |key| table.text(key).map(|(text, _)| text.to_owned());
+    let placements = placements(&table);
+    let types = types(&table);
+    let (spot, wants_spot) = spot(&table);
+    let on_demand = table.value("on-demand").is_some().then(|| table.bool("on-demand"));
+    if let Some(value) = table.value("on-demand").filter(|_| on_demand == Some(false) && !wants_spot) {
+        value.error("without `spot_instance` there is nothing else to buy");
+    }
+    let block_devices = table.tables("block-device").into_iter().filter_map(block_device).collect();
+    let attach: Vec<_> = table.tables("volume").into_iter().filter_map(attachment).collect();
+    if let Some(value) =
+        table.value("volume").filter(|_| !attach.is_empty() && max.is_some_and(|max| max > 1))
+    {
+        value
+            .error("a volume can be attached to one machine only")
+            .help("pools with volumes of their own have `max = 1`");
+    }
+    let groups =
+        |placement: &Placement| placement.security_groups.iter().all(|group| group.starts_with("sg-"));
+    let public_ip = table.value("public-ip").map(|_| table.bool("public-ip"));
+    if let Some(value) = table.value("public-ip")
+        && !placements.iter().flatten().all(|placement| !placement.subnets.is_empty() && groups(placement))
+    {
+        value.error("`public-ip` needs `subnet_id`, and security groups by their ids");
+    }
+    let launch_template = table.text("launch-template").map(|(template, _)| LaunchTemplate {
+        template: template.to_owned(),
+        version: text("launch-template-version").unwrap_or_else(|| "$Default".to_owned()),
+    });
+    if launch_template.is_none() {
+        for placement in placements.iter().flatten().filter(|placement| placement.image.is_none()) {
+            sink.error(
+                table.head(),
+                format!("nothing says which image machines in {} boot", placement.region),
+            )
+            .help("`ami`, `ami-name`, `valid_ami_location_regex`, `ami-parameter` or `launch-template`");
+        }
+    }
+    let endpoint = table.text("endpoint").and_then(|(endpoint, span)| {
+        if endpoint.starts_with("http://") || endpoint.starts_with("https://") {
+            return Some(endpoint.to_owned());
+        }
+        sink.error(span, format!("{endpoint:?} is no endpoint")).help("such as \"http://127.0.0.1:5000\"");
+        None
+    });
+    let (credentials, tags) = (credentials(&table), tags(&table));
+    let hop_limit = table.integer("hop-limit").and_then(|hops| u8::try_from(hops).ok()).unwrap_or(1);
+    let template = Template {
+        endpoint,
+        credentials: credentials?,
+        placements: placements?,
+        types: types?,
+        on_demand: on_demand.unwrap_or(!wants_spot),
+        spot,
+        enrollment: match table.choice("enrollment") {
+            Some("secret") => Enrollment::Secret,
+            Some("tags") => Enrollment::Tags,
+            _ => Enrollment::Identity,
+        },
+        launch_template,
+        instance_profile: text("instance_profile_name"),
+        tags,
+        block_devices,
+        attach,
+        elastic_ips: texts(&table, "elastic_ip"),
+        tenancy: table.choice("tenancy").map(str::to_owned),
+        public_ip,
+        hop_limit,
+        user_data: text("user-data-file").map(|path| table.reading().base_dir.join(path)),
+        silence: table.seconds("silence").unwrap_or(Duration::from_mins(30)),
+        clean: match table.choice("clean") {
+            Some("start") => Clean::Start,
+            Some("idle") => Clean::Idle,
+            _ => Clean::Never,
+        },
+    };
+    Some(template)
+}
+
+fn texts(table: &Table<'_>, key: &str) -> Vec<String> {
+    table.texts(key).unwrap_or_default().into_iter().map(|(text, _)| text.to_owned()).collect()
+}
+
+/// What `[pool.ec2]` itself says of places holds for each `[[pool.ec2.placement]]` that does not say otherwise.
+fn placements(common: &Table<'_>) -> Option<Vec<Placement>> {
+    let given = common.tables("placement");
+    if given.is_empty() {
+        return Some(vec![placement(common, None)?]);
+    }
+    let all = given.iter().map(|value| placement(&Table::of(*value, PLACEMENT)?, Some(common)));
+    // All of them are read, so that all errors are told.
+    all.collect::<Vec<_>>().into_iter().collect()
+}
+
+fn placement(table: &Table<'_>, common: Option<&Table<'_>>) -> Option<Placement> {
+    let of = |key: &'static str| {
+        if table.value(key).is_some() {
+            Some(table)
+        } else {
+            common.filter(|table| table.value(key).is_some())
+        }
+    };
+    let text = |key| Some(of(key)?.text(key)?.0.to_owned());
+    let texts = |key| of(key).map(|table| texts(table, key)).unwrap_or_default();
+    if let (Some(_), Some(zones)) = (table.value("subnet_id"), table.value("zones")) {
+        zones.error("`zones` does not go together with `subnet_id`: a subnet is in one zone");
+    }
+    let image = image(table, common);
+    let region = text("region");
+    if of("region").is_none() {
+        table.missing("`region`", "such as `region = \"eu-central-1\"`");
+    }
+    let mut security_groups = texts("security_group_ids");
+    for (group, span) in table.texts("security_group_ids").unwrap_or_default() {
+        if !group.starts_with("sg-") {
+            table
+                .reading()
+                .sink
+                .error(span, format!("{group:?} is no id of a security group"))
+                .help("such as \"sg-0123456789abcdef0\"");
+        }
+    }
+    security_groups.extend(text("security_name"));
+    let subnets = texts("subnet_id");
+    // A placement's own zones stand instead of subnets that are common to all.
+    let own_zones = table.value("zones").is_some();
+    Some(Placement {
+        region: region?,
+        zones: if table.value("subnet_id").is_some() { Vec::new() } else { texts("zones") },
+        subnets: if own_zones { Vec::new() } else { subnets },
+        security_groups,
+        image,
+        key_name: text("keypair_name"),
+    })
+}
+
+/// Keys that say which image it is; each placement has one of them.
+const IMAGES: [&str; 4] = ["ami", "ami-name", "valid_ami_location_regex", "ami-parameter"];
+
+fn image(table: &Table<'_>, common: Option<&Table<'_>>) -> Option<Image> {
+    let given =
+        |table: &Table<'_>| IMAGES.into_iter().filter(|key| table.value(key).is_some()).collect::<Vec<_>>();
+    let (from, keys) = match (given(table), common) {
+        (keys, Some(common)) if keys.is_empty() => (common, given(common)),
+        (keys, _) => (table, keys),
+    };
+    let [key, others @ ..] = &keys[..] else { return None };
+    for other in others.iter().filter(|other| !(*key == "ami-name" && **other == "valid_ami_location_regex"))
+    {
+        if let Some(value) = from.value(other) {
+            value.error(format!("`{other}` does not go together with `{key}`"));
+        }
+    }
+    let owners = || {
+        let owners = [Some(from), common].into_iter().flatten().map(|table| texts(table, "valid_ami_owners"));
+        let owners = owners.into_iter().find(|owners| !owners.is_empty()).unwrap_or_default();
+        if owners.is_empty()
+            && let Some(value) = from.value(key)
+        {
+            value
+                .error(format!("`{key}` needs `valid_ami_owners`: anybody can give an image any name"))
+                .help("`valid_ami_owners = [\"self\"]`");
+        }
+        owners
+    };
+    let text = |key| from.text(key).map(|(text, _)| text.to_owned());
+    match *key {
+        "ami" => {
+            let (id, span) = from.text("ami")?;
+            if !id.starts_with("ami-") {
+                from.reading()
+                    .sink
+                    .error(span, format!("{id:?} is no id of an image"))
+                    .help("such as \"ami-0123456789abcdef0\"; by name it is `ami-name`");
+            }
+            Some(Image::Id(id.to_owned()))
+        }
+        "ami-parameter" => text(key).map(Image::Parameter),
+        _ => Some(Image::Newest {
+            name: from.value("ami-name").and_then(|_| text("ami-name")),
+            location: from.value("valid_ami_location_regex").and_then(|value| {
+                let pattern = text("valid_ami_location_regex")?;
+                if let Err(error) = regex::Regex::new(&pattern) {
+                    value.error(format!("not a regular expression: {error}"));
+                }
+                Some(pattern)
+            }),
+            owners: owners(),
+        }),
+    }
+}
+
+fn types(table: &Table<'_>) -> Option<Vec<TypeChoice>> {
+    let given = table.tables("type");
+    let one = table.text("instance_type");
+    if given.is_empty() {
+        let Some((name, span)) = one else {
+            if table.value("instance_type").is_none() {
+                table.missing("`instance_type`", "one, or several `[[pool.ec2.type]]`");
+            }
+            return None;
+        };
+        let Some(price) = table.number("price") else {
+            let what = format!("nothing says what an hour of {name} costs on demand");
+            table.reading().sink.error(span, what).help("`price`, as the price list of the region has it");
+            return None;
+        };
+        return Some(vec![TypeChoice {
+            name: name.to_owned(),
+            price: Money::from_units(price),
+            performance: 1.0,
+        }]);
+    }
+    if let Some((_, span)) = one {
+        table.reading().sink.error(span, "`instance_type` does not go together with `[[pool.ec2.type]]`");
+    }
+    let mut types: Vec<TypeChoice> = Vec::new();
+    for value in given {
+        let Some(one) = Table::of(value, TYPE) else { continue };
+        let Some((name, span)) = one.text("name") else { continue };
+        if types.iter().any(|known| known.name == name) {
+            one.reading().sink.error(span, format!("{name:?} is named twice"));
+            continue;
+        }
+        let performance = one.number("performance").unwrap_or(1.0);
+        if let Some(value) = one.value("performance").filter(|_| performance <= 0.0) {
+            value.error("nothing is built at no speed");
+        }
+        if let Some(price) = one.number("price") {
+            types.push(TypeChoice { name: name.to_owned(), price: Money::from_units(price), performance });
+        }
+    }
+    (!types.is_empty()).then_some(types)
+}
+
+/// How the spot market is bought on, and whether it is.
+fn spot(table: &Table<'_>) -> (Option<Spot>, bool) {
+    let wanted = table.bool("spot_instance");
+    let keys =
+        ["max_spot_price", "price_multiplier", "multiplied-price", "bid-ceiling", "bid-above-on-demand"];
+    if !wanted {
+        for value in keys.iter().filter_map(|key| table.value(key)) {
+            value.error("without `spot_instance = true` nothing is bid");
+        }
+        return (None, false);
+    }
+    let money = |key| table.number(key).map(Money::from_units);
+    let multiplier = table.value("price_multiplier").and_then(|_| table.number("price_multiplier"));
+    let absolute = table.value("max_spot_price").and_then(|_| money("max_spot_price"));
+    if let (Some(_), Some(value)) = (absolute, table.value("price_multiplier")) {
+        value
+            .error("`price_multiplier` does not go together with `max_spot_price`")
+            .help("the most that it may come to is `bid-ceiling`");
+    }
+    let ceiling = table.value("bid-ceiling").and_then(|_| money("bid-ceiling"));
+    if let (Some(bid), Some(ceiling), Some(value)) = (absolute, ceiling, table.value("max_spot_price"))
+        && bid > ceiling
+    {
+        value.error(format!("`max_spot_price` is above `bid-ceiling`, which is {ceiling}"));
+    }
+    let bid = match (absolute, multiplier, table.choice("multiplied-price")) {
+        (Some(bid), ..) => Bid::Absolute(bid),
+        (None, Some(factor), Some("p95")) => Bid::TimesP95(factor),
+        (None, Some(factor), Some("on-demand")) => Bid::TimesOnDemand(factor),
+        (None, Some(factor), _) => Bid::TimesMarket(factor),
+        (None, None, _) => Bid::OnDemand,
+    };
+    let product = table.text("product_description").map_or("Linux/UNIX", |(product, _)| product).to_owned();
+    (Some(Spot { bid, ceiling, above_on_demand: table.bool("bid-above-on-demand"), product }), true)
+}
+
+fn block_device(value: Value<'_>) -> Option<BlockDevice> {
+    let table = Table::of(value, BLOCK_DEVICE)?;
+    let whole = |key: &str| table.integer(key).and_then(|number| u32::try_from(number).ok());
+    let text = |key| table.text(key).map(|(text, _)| text.to_owned());
+    Some(BlockDevice {
+        device: text("device")?,
+        size: whole("size"),
+        kind: table.choice("volume_type").map(str::to_owned),
+        iops: whole("iops"),
+        throughput: whole("throughput"),
+        encrypted: table.value("encrypted").map(|_| table.bool("encrypted")),
+        snapshot: text("snapshot"),
+        virtual_name: text("virtual_name"),
+        delete_on_termination: table.bool("delete_on_termination"),
+    })
+}
+
+fn attachment(value: Value<'_>) -> Option<Attachment> {
+    let table = Table::of(value, VOLUME)?;
+    let text = |key| table.text(key).map(|(text, _)| text.to_owned());
+    let (volume, device) = (text("volume"), text("device"));
+    Some(Attachment { volume: volume?, device: device? })
+}
+
+fn tags(table: &Table<'_>) -> BTreeMap<String, String> {
+    let Some(value) = table.value("tags") else { return BTreeMap::new() };
+    let Some(entries) = value.entries() else {
+        value.unexpected("a table of texts");
+        return BTreeMap::new();
+    };
+    let mut tags = BTreeMap::new();
+    for (name, span, value) in entries {
+        let problem = if name.is_empty() || name.chars().count() > 128 {
+            "has no name, or one of more than 128 characters"
+        } else if name.starts_with("aws:") || name.starts_with("ganger:") {
+            "has a name that others set"
+        } else {
+            tags.extend(value.text().map(|text| (name.to_owned(), text.to_owned())));
+            continue;
+        };
+        value.reading.sink.error(span, format!("a tag {problem}"));
+    }
+    if tags.len() > TAGS {
+        value.error(format!("{} tags; EC2 leaves room for {TAGS}", tags.len()));
+    }
+    tags
+}
+
+fn credentials(table: &Table<'_>) -> Option<Credentials> {
+    let (secret, has_secret) = secret::password(table, SECRET);
+    let id = table.text("identifier").map(|(id, _)| id.to_owned());
+    let file = table.text("aws_id_file_path");
+    let given = ["profile", "identifier", "aws_id_file_path"].map(|key| table.value(key));
+    let mut given = given.into_iter().flatten();
+    if given.next().is_some()
+        && let Some(second) = given.next()
+    {
+        second.error("`profile`, `identifier` and `aws_id_file_path` do not go together");
+        return None;
+    }
+    if let Some((path, span)) = file {
+        let path = table.reading().base_dir.join(path);
+        let text = match fs::read_to_string(&path) {
+            Ok(text) => text,
+            Err(error) => {
+                table.reading().sink.error(span, format!("cannot read {}: {error}", path.display()));
+                return None;
+            }
+        };
+        let mut lines = text.lines().map(str::trim);
+        let (Some(id), Some(secret)) = (lines.next(), lines.next().filter(|secret| !secret.is_empty()))
+        else {
+            let what = format!("{} has no two lines, the id of a key and its secret", path.display());
+            table.reading().sink.error(span, what);
+            return None;
+        };
+        return Some(Credentials::Key { id: id.to_owned(), secret: secret.into() });
+    }
+    match (id, secret) {
+        (Some(id), Some(secret)) => Some(Credentials::Key { id, secret }),
+        (Some(_), None) => {
+            if !has_secret {
+                table.missing("`secret-identifier-file`", "with `identifier`, its secret is needed");
+            }
+            None
+        }
+        (None, _) if has_secret => {
+            table.missing("`identifier`", "with a secret, the id of its key is needed");
+            None
+        }
+        (None, _) => {
+            Some(Credentials::Chain { profile: table.text("profile").map(|(profile, _)| profile.to_owned()) })
+        }
+    }
+}
+
+/// What machines boot, in a word: the name under which an image is tried, trusted and left.
+pub(super) fn image_name(template: &Template) -> String {
+    let name = |placement: &Placement| match &placement.image {
+        Some(Image::Id(id)) => id.clone(),
+        Some(Image::Parameter(name)) => name.clone(),
+        Some(Image::Newest { name, location, .. }) => {
+            name.clone().or_else(|| location.clone()).unwrap_or_default()
+        }
+        None => template
+            .launch_template
+            .as_ref()
+            .map_or_else(String::new, |template| format!("{}:{}", template.template, template.version)),
+    };
+    let mut names: Vec<_> = template.placements.iter().map(name).collect();
+    names.dedup();
+    names.join(",")
+}
+
+/// A digest of all that a machine is made from. Its price, where it is and how it is bought do not make it another one.
+pub(super) fn digest(template: &Template, image: &str, master: Option<&str>) -> String {
+    let Template { placements, enrollment, launch_template, instance_profile, block_devices, .. } = template;
+    let Template { tags, public_ip, tenancy, hop_limit, user_data, silence, clean, .. } = template;
+    let groups: Vec<_> =
+        placements.iter().map(|placement| (&placement.security_groups, &placement.key_name)).collect();
+    let text = user_data.as_ref().map(|path| fs::read_to_string(path).unwrap_or_default());
+    let all = format!(
+        "{:?}",
+        (
+            (image, master, groups, enrollment, launch_template, instance_profile, block_devices),
+            (tags, public_ip, tenancy, hop_limit, text, silence, clean)
+        )
+    );
+    Sha256::digest(all).iter().take(8).fold(String::new(), |mut text, byte| {
+        // Writing to a string cannot fail.
+        write!(text, "{byte:02x}").ok();
+        text
+    })
+}

@@ -1,0 +1,93 @@
+//! Pools on EC2.
+
+use std::{error::Error, sync::Arc};
+
+use config::{Pool, PoolProblem};
+use model::ec2::Template;
+use pools::Provider;
+
+use super::{Finding, NoAddress, Suppliers, Verdict};
+
+/// A pool on EC2, and nowhere for its machines to enroll.
+#[derive(Debug, thiserror::Error)]
+#[error("its machines have nowhere to enroll: set `enroll` and `enroll-address` of [master]")]
+struct NoEnrollment;
+
+/// The provider of a pool.
+pub(super) fn provider(
+    suppliers: &Suppliers,
+    pool: &Pool,
+    template: &Arc<Template>,
+) -> Result<Arc<dyn Provider>, Box<dyn Error + Send + Sync>> {
+    Ok(Arc::new(provider_ec2::Ec2::open(settings(suppliers, pool, template)?)?))
+}
+
+/// What the machines of a pool are made from.
+fn settings(
+    suppliers: &Suppliers,
+    pool: &Pool,
+    template: &Arc<Template>,
+) -> Result<provider_ec2::Settings, Box<dyn Error + Send + Sync>> {
+    let enroll = suppliers.enroll.clone().ok_or(NoEnrollment)?;
+    Ok(provider_ec2::Settings {
+        pool: pool.spec.name.clone(),
+        deployment: suppliers.deployment.clone(),
+        template: Arc::clone(template),
+        master: address(suppliers, pool).ok_or(NoAddress)?,
+        enroll: enroll.address,
+        fingerprint: enroll.fingerprint,
+    })
+}
+
+/// All that stands against a pool's machines, as far as that shows without asking EC2.
+pub(super) fn problems(suppliers: &Suppliers, pool: &Pool, template: &Arc<Template>) -> Vec<PoolProblem> {
+    use provider_ec2::SettingsError;
+
+    let name = &pool.spec.name;
+    let problem = |key, error: &dyn Error| PoolProblem {
+        key,
+        message: format!("pool {name} cannot have machines: {error}"),
+    };
+    let settings = match settings(suppliers, pool, template) {
+        Ok(settings) => settings,
+        Err(error) => return vec![problem(None, &*error)],
+    };
+    let key = |error: &SettingsError| match error {
+        SettingsError::Value { field, .. } => Some(*field),
+        SettingsError::UserData { .. } => Some("user-data-file"),
+        _ => None,
+    };
+    settings.problems().iter().map(|error| problem(key(error), error)).collect()
+}
+
+/// What EC2 says to all of it.
+pub(super) async fn preflight(suppliers: &Suppliers, pool: &Pool, template: &Arc<Template>) -> Vec<Finding> {
+    let settings = match settings(suppliers, pool, template) {
+        Ok(settings) => settings,
+        Err(error) => {
+            let (subject, text) = ("configuration".to_owned(), error.to_string());
+            return vec![Finding { subject, verdict: Verdict::Bad, text, help: None }];
+        }
+    };
+    let found = provider_ec2::preflight(&settings).await;
+    let shown = |found: provider_ec2::Finding| Finding {
+        subject: found.subject,
+        verdict: match found.verdict {
+            provider_ec2::Verdict::Good => Verdict::Good,
+            provider_ec2::Verdict::Doubtful => Verdict::Doubtful,
+            provider_ec2::Verdict::Bad => Verdict::Bad,
+        },
+        text: found.text,
+        help: found.help,
+    };
+    found.into_iter().map(shown).collect()
+}
+
+/// Where machines elsewhere find the master: an address of this machine alone is none for them.
+fn address(suppliers: &Suppliers, pool: &Pool) -> Option<String> {
+    pool.master.clone().or_else(|| {
+        let here = suppliers.here()?;
+        let elsewhere = here.parse::<std::net::SocketAddr>().is_ok_and(|address| !address.ip().is_loopback());
+        elsewhere.then_some(here)
+    })
+}
