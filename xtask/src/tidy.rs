@@ -25,6 +25,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
             "perspective-broker",
         ],
     ),
+    ("ganger-bootstrap", &[]),
     ("ganger-config", &["ganger-model"]),
     (
         "ganger-engine",
