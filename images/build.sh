@@ -1,0 +1,79 @@
+#!/bin/sh
+# Builds the worker's machine image, as root, on Debian.
+#
+#   build.sh BOOTSTRAP OUT           the root file system, in the directory OUT
+#   build.sh --disk BOOTSTRAP OUT    a disk that boots from GRUB as well, OUT.qcow2
+#
+# BOOTSTRAP is the program ganger-bootstrap (`cargo xtask bootstrap`). Packages come from the sources of this machine.
+# Needs mmdebstrap, python3 with pip; for a disk also grub-pc-bin, grub2-common, fdisk, e2fsprogs and qemu-utils.
+set -eu
+
+disk=
+if [ "${1:-}" = --disk ]; then
+    disk=yes
+    shift
+fi
+bootstrap=$1
+out=$2
+here=$(cd "$(dirname "$0")" && pwd)
+packages=systemd-sysv,udev,dbus,iproute2,python3,python3-venv,ca-certificates,git,procps,netbase
+suite=$(. /etc/os-release && echo "$VERSION_CODENAME")
+sources=/etc/apt/sources.list.d/debian.sources
+if [ ! -e "$sources" ]; then
+    sources=/etc/apt/sources.list
+fi
+
+rm -rf "$out"
+if [ -n "$disk" ]; then
+    packages=$packages,linux-image-cloud-amd64
+fi
+mmdebstrap --quiet --variant=minbase --mode=root --include="$packages" "$suite" "$out" - < "$sources"
+
+# Wheels are fetched out here, where the index can be reached.
+mkdir -p "$out/root/image/wheels"
+python3 -m pip download --quiet --disable-pip-version-check --dest "$out/root/image/wheels" --requirement "$here/worker.txt"
+cp -L "$here/provision.sh" "$here/worker.txt" "$out/root/image/"
+cp -R "$here/overlay" "$out/root/image/"
+cp "$bootstrap" "$out/root/image/ganger-bootstrap"
+env -i PATH=/usr/sbin:/usr/bin:/sbin:/bin WHEELS=/root/image/wheels chroot "$out" \
+    sh /root/image/provision.sh /root/image/ganger-bootstrap
+rm -rf "$out/root/image"
+systemctl --root "$out" enable systemd-networkd.service >/dev/null 2>&1 ||
+    chroot "$out" systemctl enable systemd-networkd.service
+echo ganger-worker > "$out/etc/hostname"
+if [ -z "$disk" ]; then
+    exit 0
+fi
+
+# One partition for GRUB's own code, one for the system. Kernels without partition tables know them by partx.
+truncate -s 3G "$out.raw"
+printf 'label: gpt\nsize=1MiB, type=21686148-6449-6E6F-744E-656564454649\ntype=linux\n' | sfdisk --quiet "$out.raw"
+loop=$(losetup --find --show "$out.raw")
+mounted=$(mktemp -d)
+clean() {
+    umount "$mounted" 2>/dev/null || true
+    rmdir "$mounted" 2>/dev/null || true
+    partx --delete "$loop" 2>/dev/null || true
+    losetup --detach "$loop" 2>/dev/null || true
+}
+trap clean EXIT
+partx --add "$loop" 2>/dev/null || true
+echo 'LABEL=root / ext4 defaults,noatime 0 1' > "$out/etc/fstab"
+mkfs.ext4 -q -F -L root -d "$out" "${loop}p2"
+mount "${loop}p2" "$mounted"
+grub-install --target=i386-pc --boot-directory="$mounted/boot" --modules="part_gpt ext2" "$loop" >/dev/null 2>&1
+kernel=$(basename "$mounted"/boot/vmlinuz-*)
+initrd=$(basename "$mounted"/boot/initrd.img-*)
+cat > "$mounted/boot/grub/grub.cfg" <<GRUB
+set timeout=0
+serial --unit=0
+terminal_output serial
+search --label root --set root
+linux /boot/$kernel root=LABEL=root rw console=ttyS0 quiet
+initrd /boot/$initrd
+boot
+GRUB
+clean
+trap - EXIT
+qemu-img convert -O qcow2 "$out.raw" "$out.qcow2"
+rm -f "$out.raw"
