@@ -156,6 +156,7 @@ fn farm(builders: usize) -> Config {
         image: "image".to_owned(),
         template: "template".to_owned(),
         max_price: None,
+        enrolls: false,
     };
     config.pools.push(Arc::new(Pool {
         spec: Arc::new(spec),

@@ -49,6 +49,8 @@ pub struct PoolSpec {
     pub template: String,
     /// The most that an hour of a machine may cost.
     pub max_price: Option<Money>,
+    /// Whether its machines have to enroll: what they are told when they are made lets no worker in.
+    pub enrolls: bool,
 }
 
 /// How urgent requests of some priorities are.

@@ -72,6 +72,7 @@ impl World {
             image: "image".to_owned(),
             template: "template".to_owned(),
             max_price: None,
+            enrolls: false,
         };
         let offerings = vec![Offering {
             name: "large".to_owned(),

@@ -26,6 +26,8 @@ pub enum ReasonCode {
     Adopted,
     /// The provider has a machine for it.
     Launched,
+    /// Its machine has proved what it is, and was told who its worker is.
+    Enrolled,
     /// Its worker is connected.
     Connected,
     /// It was stopped, to be started again.

@@ -151,7 +151,16 @@ pub enum Event {
         /// What.
         capabilities: Capabilities,
     },
-    /// The provider, or the machine itself, warns.
+    /// The provider warns, and names the machine as it does.
+    Foretold {
+        /// The pool.
+        pool: String,
+        /// The provider's name of the machine.
+        provider_id: String,
+        /// Of what.
+        warning: Warning,
+    },
+    /// The machine itself warns.
     Warned {
         /// Which.
         instance: InstanceId,

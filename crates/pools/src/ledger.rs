@@ -124,6 +124,19 @@ pub struct Ended {
     pub text: String,
 }
 
+/// Whether a machine has to ask who its worker is before that can log in.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Enrolled {
+    /// It was told when it was made.
+    #[default]
+    Never,
+    /// It has to, and has not yet. What [`Instance::verifier`] checks is good for that alone, and once.
+    Awaited,
+    /// It has, at this time. It cannot again.
+    At(Time),
+}
+
 /// A row of the ledger.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Instance {
@@ -151,6 +164,9 @@ pub struct Instance {
     pub image: String,
     /// What its worker must prove; `None` when nothing can log in (any more).
     pub verifier: Option<Verifier>,
+    /// Whether it has to enroll, or has.
+    #[serde(default)]
+    pub enrolled: Enrolled,
     /// What the first worker that logged in said of the boot that it belongs to; later ones must say the same.
     pub boot: Option<String>,
     /// Some of the requests that it was started for; only an explanation, they are bound to nothing.
@@ -185,6 +201,13 @@ pub struct Instance {
     pub cost: Option<Money>,
     /// What it said while it booted in vain, its end.
     pub console: Option<String>,
+}
+
+impl Instance {
+    /// What its worker must prove at a login; `None` when it cannot log in (yet, or any more).
+    pub fn credential(&self) -> Option<&Verifier> {
+        self.verifier.as_ref().filter(|_| self.enrolled != Enrolled::Awaited)
+    }
 }
 
 impl State {

@@ -21,8 +21,8 @@ pub use crate::{
     decision::{Decision, ReasonCode, Subject},
     demand::{Demand, Elsewhere, Permit, Waiting},
     event::{Event, Identity, Operator, Warning},
-    ledger::{Drain, Ended, Instance, Market, Origin, Slot, State, Token, Verifier},
+    ledger::{Drain, Ended, Enrolled, Instance, Market, Origin, Slot, State, Token, Verifier},
     order::{Batch, Order},
-    pools::{Admission, Login, LoginRefusal, Mint, PoolState, PoolStatus, Pools, Setup},
+    pools::{Admission, Applicant, EnrollError, EnrollRefusal, Login, LoginRefusal, Mint, Papers, PoolState, PoolStatus, Pools, Proof, Setup},
     provider::{Capabilities, Offering, Provider, ProviderError},
 };

@@ -16,6 +16,7 @@ mod check;
 mod connecting;
 mod draining;
 mod ending;
+mod enrolling;
 mod entry;
 mod explaining;
 mod histogram;
@@ -53,6 +54,7 @@ use secrecy::SecretString;
 
 use self::{building::Started, calling::Call, change::Out, entry::Entry, pool::Pool, timers::Timers};
 pub use self::{
+    enrolling::{Applicant, EnrollError, EnrollRefusal, Papers, Proof},
     histogram::{BOUNDS, Histogram},
     login::{Admission, Login, LoginRefusal},
     state::PoolState,
@@ -93,6 +95,10 @@ pub trait Mint: fmt::Debug + Send {
     fn secret(&mut self) -> SecretString;
     /// What it takes to check a secret.
     fn verifier(&self, secret: &SecretString) -> Verifier;
+    /// What proves until `expires` that a machine came from a call of a pool. Always the same for the same; nobody else
+    /// can make it. Ends with the time in seconds since the epoch and a point before what cannot be made:
+    /// `….1764500000.MAC`.
+    fn ticket(&self, pool: &str, token: &Token, expires: Time) -> SecretString;
 }
 
 /// The manager of all pools.
@@ -193,6 +199,12 @@ impl Pools {
                 }
             }
             Event::Warned { instance, warning } => self.warned(now, instance, warning),
+            Event::Foretold { pool, provider_id, warning } => {
+                let at = self.names.get(&pool).map(|at| &self.pools[*at]);
+                if let Some(instance) = at.and_then(|pool| pool.by_provider_id.get(&provider_id)) {
+                    self.warned(now, *instance, warning);
+                }
+            }
             Event::Lease { pool, fence } => {
                 if let Some(at) = self.names.get(&pool) {
                     self.leased(now, *at, fence);
@@ -209,6 +221,20 @@ impl Pools {
     /// When it may not. That is on record then.
     pub fn log_in(&mut self, now: Time, login: &Login<'_>) -> (Result<Admission, LoginRefusal>, Batch) {
         let result = self.admit(now, login);
+        (result, self.take())
+    }
+
+    /// A machine asks who its worker is. From now on that is proved by what `verifier` checks.
+    ///
+    /// # Errors
+    /// When it is not told, or not yet. The former is on record then.
+    pub fn enroll(
+        &mut self,
+        now: Time,
+        applicant: &Applicant,
+        verifier: Verifier,
+    ) -> (Result<InstanceId, EnrollError>, Batch) {
+        let result = self.admit_machine(now, applicant, verifier);
         (result, self.take())
     }
 

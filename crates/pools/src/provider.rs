@@ -197,7 +197,8 @@ pub struct Machine {
     pub launched_at: Option<Time>,
     /// What an hour of it costs, when the provider says.
     pub price: Option<Money>,
-    /// More for people: address, zone.
+    /// More for people: address, zone. Where `account`, `region`, `image` and `type` are said, a machine that enrolls must
+    /// prove to have just these.
     pub details: BTreeMap<String, String>,
 }
 

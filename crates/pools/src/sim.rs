@@ -66,6 +66,7 @@ pub fn pool(name: &str, max: u32) -> PoolSpec {
         image: "image-1".to_owned(),
         template: "template-1".to_owned(),
         max_price: None,
+        enrolls: false,
     }
 }
 

@@ -55,6 +55,7 @@ fn spec(name: &str) -> PoolSpec {
         image: "image-1".to_owned(),
         template: "template".to_owned(),
         max_price: None,
+        enrolls: false,
     }
 }
 

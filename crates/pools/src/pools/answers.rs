@@ -107,6 +107,7 @@ impl Pools {
         // What it really costs is not ours to choose.
         pool.rate_allowance = pool.rate_allowance.max(pool.rate());
         pool.by_provider_id.insert(machine.provider_id.clone(), id);
+        self.remember(id, machine);
         self.note(
             now,
             id,

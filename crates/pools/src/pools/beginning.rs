@@ -108,7 +108,7 @@ impl Pools {
         }
         let (id, state, guest) = (entry.id(), entry.state(), entry.is_guest());
         let (token, provider_id) = (entry.row.token.clone(), entry.row.provider_id.clone());
-        let (pool_name, verifier) = (pool.name().to_owned(), entry.row.verifier.clone());
+        let (pool_name, verifier) = (pool.name().to_owned(), entry.row.credential().cloned());
         self.add(now, entry);
         // Nothing has changed but what is in memory, until something does.
         self.out.rows.remove(&id);
@@ -269,7 +269,7 @@ impl Pools {
             let verifiers: Vec<_> = pool
                 .members
                 .iter()
-                .filter_map(|id| Some((*id, self.entries.get(id)?.row.verifier.clone()?)))
+                .filter_map(|id| Some((*id, self.entries.get(id)?.row.credential()?.clone())))
                 .collect();
             for (instance, verifier) in verifiers {
                 let (pool, verifier) = (name.clone(), Some(verifier));

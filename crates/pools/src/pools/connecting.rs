@@ -3,7 +3,7 @@
 use model::{InstanceId, Time};
 
 use super::{Admission, Login, LoginRefusal, Pools, entry::Entry, waiting::span};
-use crate::{Identity, Instance, Market, Order, Origin, ReasonCode, Slot, State, Token};
+use crate::{Enrolled, Identity, Instance, Market, Order, Origin, ReasonCode, Slot, State, Token};
 
 impl Pools {
     /// See [`Pools::log_in`].
@@ -47,6 +47,9 @@ impl Pools {
         }
         if entry.row.verifier.is_none() || entry.is_guest() {
             return Err(LoginRefusal::Burnt(id));
+        }
+        if entry.row.enrolled == Enrolled::Awaited {
+            return Err(LoginRefusal::NotEnrolled(id));
         }
         let admission = Admission { instance: id, slot: entry.row.slot.clone(), connected: entry.connected };
         if entry.connected {
@@ -108,6 +111,7 @@ impl Pools {
             template: String::new(),
             image: String::new(),
             verifier: None,
+            enrolled: Enrolled::Never,
             boot: None,
             causes: Vec::new(),
             code: ReasonCode::Guest,
@@ -135,12 +139,16 @@ impl Pools {
 
     /// Somebody was turned away: counted always, put on record as often as is worth it.
     pub(super) fn refused(&mut self, now: Time, at: usize, instance: Option<InstanceId>, why: &str) {
+        self.turned_away(now, at, instance, format!("a login was refused: {why}"));
+    }
+
+    /// The same, in these words.
+    pub(super) fn turned_away(&mut self, now: Time, at: usize, instance: Option<InstanceId>, text: String) {
         let pool = &mut self.pools[at];
         pool.totals.refused += 1;
         if !pool.refusals.take(now, 1) {
             return;
         }
-        let text = format!("a login was refused: {why}");
         match instance.filter(|id| self.entries.get(id).is_some_and(|entry| entry.pool == at)) {
             Some(id) => self.note(now, id, ReasonCode::LoginRefused, text),
             None => self.note_pool(now, at, ReasonCode::LoginRefused, text),

@@ -45,6 +45,8 @@ pub(super) struct Entry {
     pub(super) again: Again,
     /// When a complete listing was first asked for that should have had it and had not.
     pub(super) missing: Option<Time>,
+    /// What the provider says of its machine, while that has to enroll.
+    pub(super) details: BTreeMap<String, String>,
     /// Since when its status checks fail.
     pub(super) impaired: Option<Time>,
     /// Whether the market may take it back soon.
@@ -128,6 +130,7 @@ impl Entry {
             ending: Ending::default(),
             again: Again::default(),
             missing: None,
+            details: BTreeMap::new(),
             impaired: None,
             rebalance: false,
             interrupted: false,

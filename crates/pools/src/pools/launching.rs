@@ -1,6 +1,6 @@
 //! Machines that are started: rows first, then the call that names them.
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, time::Duration};
 
 use model::{InstanceId, Time};
 
@@ -10,10 +10,13 @@ use super::{
     entry::Entry,
 };
 use crate::{
-    Instance, Order, Origin, Slot, State, Token,
+    Enrolled, Instance, Order, Origin, Slot, State, Token,
     plan::{Choice, Launch},
     provider::{LaunchRequest, Member},
 };
+
+/// How long a call's ticket is good, from the call on: the slowest boot, and a market that takes its time.
+const TICKET: Duration = Duration::from_mins(30);
 
 /// Causes that a row names.
 const CAUSES: usize = 3;
@@ -84,6 +87,7 @@ impl Pools {
         let verifier = self.mint.verifier(&secret);
         let pool = &mut self.pools[at];
         let name = pool.name().to_owned();
+        let enrolled = if pool.spec.enrolls { Enrolled::Awaited } else { Enrolled::Never };
         let row = Instance {
             id,
             slot: Slot { pool: name.clone(), number: pool.slots.take() },
@@ -97,6 +101,7 @@ impl Pools {
             template: pool.spec.template.clone(),
             image: launch.image.clone(),
             verifier: Some(verifier.clone()),
+            enrolled,
             boot: None,
             causes: cause
                 .into_iter()
@@ -122,7 +127,10 @@ impl Pools {
         *pool.totals.launches.entry(launch.code).or_default() += 1;
         let login = format!("{name}@{id}");
         self.add(now, Entry::new(row, at));
-        self.order(Order::Credential { instance: id, pool: name, verifier: Some(verifier) });
+        // The secret of a machine that has to enroll lets no worker in.
+        if enrolled == Enrolled::Never {
+            self.order(Order::Credential { instance: id, pool: name, verifier: Some(verifier) });
+        }
         self.note(now, id, launch.code, format!("is started: {}", launch.text));
         Member { instance: id, login, secret: Some(secret) }
     }
@@ -131,6 +139,7 @@ impl Pools {
     pub(super) fn call(&mut self, now: Time, at: usize, orphans: Orphans, choice: &Choice, rest: &[Choice]) {
         let token = self.mint.token();
         let pool = &self.pools[at];
+        let ticket = pool.spec.enrolls.then(|| self.mint.ticket(pool.name(), &token, now + TICKET));
         let request = LaunchRequest {
             token: token.clone(),
             pool: pool.name().to_owned(),
@@ -140,7 +149,7 @@ impl Pools {
             price_cap: choice.cap,
             template: pool.spec.template.clone(),
             image: orphans.image,
-            ticket: None,
+            ticket,
         };
         let members: BTreeSet<InstanceId> = request.members.iter().map(|member| member.instance).collect();
         for id in &members {

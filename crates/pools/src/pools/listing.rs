@@ -141,6 +141,7 @@ impl Pools {
                     if machine.status != MachineStatus::Terminated {
                         seen.insert(id);
                     }
+                    self.remember(id, machine);
                     self.seen(now, id, machine.status);
                 }
                 None if !ended && !self.is_of_another_pool(machine) => {

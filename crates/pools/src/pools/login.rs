@@ -54,6 +54,9 @@ pub enum LoginRefusal {
     /// Nothing can log in as this instance any more.
     #[error("the credential of instance {0} is no longer good")]
     Burnt(InstanceId),
+    /// The machine of the instance has not enrolled: what it was told is no credential of a worker.
+    #[error("instance {0} has not enrolled")]
+    NotEnrolled(InstanceId),
     /// The instance is not in a state in which a worker may come.
     #[error("instance {instance} is {}, and takes no worker", state.name())]
     State {

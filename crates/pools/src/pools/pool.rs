@@ -244,6 +244,7 @@ impl Pool {
             image: String::new(),
             template: String::new(),
             max_price: None,
+            enrolls: false,
         };
         Self { removed: true, ..Self::new(Arc::new(spec), PoolState::default(), now) }
     }

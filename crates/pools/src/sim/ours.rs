@@ -86,6 +86,10 @@ impl Mint for SeededMint {
     fn verifier(&self, secret: &SecretString) -> Verifier {
         Verifier(secrecy::ExposeSecret::expose_secret(secret).to_owned())
     }
+
+    fn ticket(&self, pool: &str, token: &Token, expires: Time) -> SecretString {
+        SecretString::from(format!("{pool}.{}.{token}", expires.epoch_seconds()))
+    }
 }
 
 impl Ours {

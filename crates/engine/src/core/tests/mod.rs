@@ -118,6 +118,9 @@ impl ::pools::Mint for Coins {
     fn verifier(&self, secret: &SecretString) -> ::pools::Verifier {
         ::pools::Verifier(secret.expose_secret().to_owned())
     }
+    fn ticket(&self, pool: &str, token: &::pools::Token, expires: Time) -> SecretString {
+        format!("1.{}.{pool}-{token}", expires.epoch_seconds()).into()
+    }
 }
 
 /// A core, the time, and what it said last.

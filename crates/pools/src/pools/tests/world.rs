@@ -51,6 +51,10 @@ impl Mint for Counting {
     fn verifier(&self, secret: &SecretString) -> Verifier {
         Verifier(format!("v-{}", secret.expose_secret()))
     }
+
+    fn ticket(&self, pool: &str, token: &Token, expires: Time) -> SecretString {
+        SecretString::from(format!("1.{}.{pool}-{token}", expires.epoch_seconds()))
+    }
 }
 
 /// What the cloud does with the next calls to launch.
@@ -173,6 +177,7 @@ pub(super) fn spec(max: u32) -> PoolSpec {
         image: "image-1".to_owned(),
         template: "template-1".to_owned(),
         max_price: None,
+        enrolls: false,
     }
 }
 

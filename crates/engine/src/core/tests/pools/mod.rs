@@ -51,6 +51,7 @@ pub(crate) fn pool(name: &str, max: u32) -> Pool {
             image: "image".to_owned(),
             template: "template".to_owned(),
             max_price: None,
+            enrolls: false,
         }),
         password: Some("guest".into()),
         keepalive_interval: Duration::from_secs(600),
