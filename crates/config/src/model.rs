@@ -39,6 +39,8 @@ pub struct Master {
     pub listen: Vec<Endpoint>,
     /// Where HTTP is served, if it is.
     pub web: Option<Web>,
+    /// Where machines of pools ask who their workers are, if they can.
+    pub enroll: Option<Enroll>,
     /// The local socket for the command line, absolute.
     pub control_socket: PathBuf,
     /// How log chunks are compressed in the database.
@@ -86,6 +88,23 @@ pub struct Web {
     pub host: String,
     /// Port to bind; 0 takes a free one.
     pub port: u16,
+}
+
+/// Where machines of pools ask who their workers are: over HTTPS.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Enroll {
+    /// Address or name to bind.
+    pub host: String,
+    /// Port to bind; 0 takes a free one.
+    pub port: u16,
+    /// PEM files with the certificate and the private key, absolute; `None`: they are made once, beside the database.
+    pub identity: Option<(PathBuf, PathBuf)>,
+    /// `HOST:PORT`, as machines are told; `None` is the address that is bound.
+    pub address: Option<String>,
+    /// A PEM file for all regions, or a directory with `REGION.pem`, absolute, in place of what AWS has published.
+    pub aws_certificates: Option<PathBuf>,
+    /// The accounts on AWS that machines may be of; none is any.
+    pub aws_accounts: Vec<String>,
 }
 
 /// How log chunks are compressed in the database (`logchunks.compressed`).

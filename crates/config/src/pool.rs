@@ -27,6 +27,13 @@ pub struct Pool {
     pub master: Option<String>,
 }
 
+impl Pool {
+    /// Whether its machines have to ask who their workers are: see `enroll` of `[master]`.
+    pub fn enrolls(&self) -> bool {
+        self.provider.enrolls()
+    }
+}
+
 impl PartialEq for Pool {
     fn eq(&self, other: &Self) -> bool {
         let password = |pool: &Self| pool.password.as_ref().map(|secret| secret.expose_secret().to_owned());
@@ -58,7 +65,7 @@ impl PoolProvider {
         }
     }
 
-    /// Whether machines have to enroll before they log in.
+    /// Whether machines have to ask who their workers are.
     pub fn enrolls(&self) -> bool {
         matches!(self, Self::Ec2(_))
     }

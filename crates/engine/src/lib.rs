@@ -5,12 +5,13 @@
 //!
 //! - [`core`]: events and the time in; rows to write, actions and notices out. No I/O, no clock, no tasks.
 //! - [`master`]: the one task that owns the core, makes its rows durable and lets its actions out.
-//! - [`worker`]: connections of workers. [`build`]: what a build does on one.
+//! - [`enroll`]: machines that ask who their worker is. [`worker`]: connections of workers. [`build`]: what a build does on one.
 
 pub mod build;
 mod causes;
 pub mod clock;
 pub mod core;
+pub mod enroll;
 pub mod master;
 pub mod notice;
 pub mod worker;

@@ -356,6 +356,38 @@ impl Master {
         self.ask(|reply| Event::Operate { operator, reply }).await.map(drop)
     }
 
+    /// A machine asks who its worker is; `verifier` checks what it is given. What was signed was checked before.
+    ///
+    /// # Errors
+    /// See [`MasterError`]; why the machine is not told is inside.
+    pub async fn enroll(
+        &self,
+        applicant: pools::Applicant,
+        verifier: pools::Verifier,
+    ) -> Result<Result<InstanceId, pools::EnrollError>, MasterError> {
+        let applicant = Box::new(applicant);
+        match self.ask(|reply| Event::Enroll { applicant, verifier, reply }).await? {
+            Answer::Enrolled { result, .. } => Ok(result),
+            _ => Err(MasterError::Ending),
+        }
+    }
+
+    /// A machine of a pool warns of its own end.
+    ///
+    /// # Errors
+    /// See [`MasterError`].
+    pub async fn warn(&self, instance: InstanceId, warning: pools::Warning) -> Result<(), MasterError> {
+        self.ask(move |reply| Event::Warned { instance, warning, reply }).await.map(drop)
+    }
+
+    /// Gives a machine of a pool no builds for so many seconds (ten minutes at most), or (`None`) builds again.
+    ///
+    /// # Errors
+    /// It has builds, or no worker of it was ever connected.
+    pub async fn rest(&self, instance: InstanceId, rest: Option<(u32, String)>) -> Result<(), MasterError> {
+        self.ask(move |reply| Event::Rest { instance, rest, reply }).await.map(drop)
+    }
+
     /// Everything that happens from now on.
     pub fn subscribe(&self) -> Notices {
         self.notices.subscribe()

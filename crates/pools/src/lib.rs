@@ -23,6 +23,9 @@ pub use crate::{
     event::{Event, Identity, Operator, Warning},
     ledger::{Drain, Ended, Enrolled, Instance, Market, Origin, Slot, State, Token, Verifier},
     order::{Batch, Order},
-    pools::{Admission, Applicant, EnrollError, EnrollRefusal, Login, LoginRefusal, Mint, Papers, PoolState, PoolStatus, Pools, Proof, Setup},
+    pools::{
+        Admission, Applicant, EnrollError, EnrollRefusal, Login, LoginRefusal, Mint, Papers, PoolState,
+        PoolStatus, Pools, Proof, Setup,
+    },
     provider::{Capabilities, Offering, Provider, ProviderError},
 };

@@ -60,6 +60,7 @@ pub(crate) struct Opened {
     pub(crate) lock: File,
     pub(crate) master: MasterId,
     pub(crate) deployment: String,
+    pub(crate) ticket_key: [u8; 32],
     pub(crate) ids: Ids,
 }
 
@@ -96,8 +97,9 @@ pub(crate) fn open(path: &Path, options: &Options) -> Result<Opened, OpenError> 
         cause,
     })?;
     let deployment = deployment(&connection).map_err(failed)?;
+    let ticket_key = key(&connection, "tickets").map_err(failed)?;
     let ids = highest_ids(&connection).map_err(failed)?;
-    Ok(Opened { connection, lock, master, deployment, ids })
+    Ok(Opened { connection, lock, master, deployment, ticket_key, ids })
 }
 
 /// Opens another connection, for queries.
@@ -245,6 +247,16 @@ fn deployment(connection: &Connection) -> Result<String, rusqlite::Error> {
     let new: String = connection.query_row("SELECT lower(hex(randomblob(16)))", [], |row| row.get(0))?;
     connection.execute(sql::pools::SET_DEPLOYMENT, [&new])?;
     Ok(find()?.unwrap_or(new))
+}
+
+/// A key of this installation; made up at random the first time. SQLite takes it from the operating system.
+fn key(connection: &Connection, name: &str) -> Result<[u8; 32], rusqlite::Error> {
+    let find = || connection.query_row(sql::pools::KEY, [name], |row| row.get(0)).optional();
+    if let Some(known) = find()? {
+        return Ok(known);
+    }
+    connection.execute(sql::pools::SET_KEY, [name])?;
+    connection.query_row(sql::pools::KEY, [name], |row| row.get(0))
 }
 
 fn highest_ids(connection: &Connection) -> Result<Ids, rusqlite::Error> {

@@ -22,6 +22,11 @@ CREATE TABLE IF NOT EXISTS ganger_installation (
     deployment TEXT NOT NULL
 );
 
+CREATE TABLE IF NOT EXISTS ganger_keys (
+    name TEXT NOT NULL PRIMARY KEY,
+    secret BLOB NOT NULL
+);
+
 CREATE TABLE IF NOT EXISTS ganger_instances (
     id INTEGER NOT NULL PRIMARY KEY,
     pool TEXT NOT NULL,

@@ -39,6 +39,7 @@ struct Inner {
     ids: Arc<Ids>,
     master: MasterId,
     deployment: String,
+    ticket_key: [u8; 32],
     done: Mutex<Option<oneshot::Receiver<()>>>,
 }
 
@@ -70,7 +71,7 @@ impl Store {
 
     /// Starts the threads of an open database.
     pub(crate) fn start(opened: Opened, database: &Path, options: &Options) -> Result<Self, OpenError> {
-        let Opened { connection, lock, master, deployment, ids } = opened;
+        let Opened { connection, lock, master, deployment, ticket_key, ids } = opened;
         let queue = Arc::new(Queue::default());
         let (finished, done) = oneshot::channel();
         let times = (options.linger, options.patience);
@@ -86,6 +87,7 @@ impl Store {
             ids: Arc::new(ids),
             master,
             deployment,
+            ticket_key,
             done: Mutex::new(Some(done)),
         })))
     }
@@ -104,6 +106,11 @@ impl Store {
     /// database was opened for the first time. A copy of the database has the same name.
     pub fn deployment(&self) -> &str {
         &self.0.deployment
+    }
+
+    /// What tickets of calls are made with: random, secret, and the same as long as there is this database.
+    pub fn ticket_key(&self) -> &[u8; 32] {
+        &self.0.ticket_key
     }
 
     /// Why nothing can be written any more, if that is so: the database failed, or the store was closed.

@@ -2,25 +2,34 @@
 
 use std::{io, net::SocketAddr, sync::Arc, time::Duration};
 
-use engine::Master;
+use engine::{Master, enroll::Registrar};
 use hyper::server::conn::http1;
 use hyper_util::{
     rt::{TokioIo, TokioTimer},
     service::TowerToHyperService,
 };
 use model::Time;
+use rustls::ServerConfig;
 use tokio::{
-    net::{TcpListener, TcpStream},
+    io::{AsyncRead, AsyncWrite},
+    net::TcpListener,
     sync::Semaphore,
     time::{sleep, timeout},
 };
+use tokio_rustls::TlsAcceptor;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tracing::{debug, info, warn};
 
-use crate::routes;
+use crate::{enroll, routes};
 
 /// Connections at the same time; more wait to be accepted.
 const CONNECTIONS: usize = 64;
+
+/// The same for machines that enroll: they come in hundreds, and are soon gone.
+const MACHINES: usize = 256;
+
+/// How long a TLS handshake may take.
+const HANDSHAKE_WITHIN: Duration = Duration::from_secs(10);
 
 /// How long a client may take over its next request, the wait for it included.
 const REQUEST_WITHIN: Duration = Duration::from_secs(60);
@@ -84,8 +93,26 @@ impl Server {
     pub async fn serve(self, house: House, stop: CancellationToken) {
         let address = self.address;
         info!(%address, "metrics are served over HTTP");
-        let (tasks, places) = (TaskTracker::new(), Arc::new(Semaphore::new(CONNECTIONS)));
         let routes = routes::routes(Arc::new(house));
+        self.accept(None, CONNECTIONS, &stop, |_| routes.clone()).await;
+    }
+
+    /// Lets machines ask who their workers are, until `stop`.
+    pub async fn enroll(self, registrar: Registrar, tls: Arc<ServerConfig>, stop: CancellationToken) {
+        let address = self.address;
+        info!(%address, "machines of pools can enroll");
+        let office = enroll::Office::new(registrar);
+        self.accept(Some(tls.into()), MACHINES, &stop, |peer| enroll::routes(office.clone(), peer)).await;
+    }
+
+    async fn accept(
+        self,
+        tls: Option<TlsAcceptor>,
+        most: usize,
+        stop: &CancellationToken,
+        routes: impl Fn(SocketAddr) -> axum::Router,
+    ) {
+        let (tasks, places) = (TaskTracker::new(), Arc::new(Semaphore::new(most)));
         loop {
             let accepted = tokio::select! {
                 () = stop.cancelled() => break,
@@ -96,9 +123,19 @@ impl Server {
             };
             match accepted {
                 (Ok(place), Ok((stream, peer))) => {
-                    let (routes, stop) = (routes.clone(), stop.clone());
+                    let (routes, tls, stop) = (routes(peer), tls.clone(), stop.clone());
                     tasks.spawn(async move {
-                        if let Err(error) = connection(stream, routes, &stop).await {
+                        let ended = match tls {
+                            None => connection(stream, routes, &stop).await.map_err(io::Error::other),
+                            Some(tls) => match timeout(HANDSHAKE_WITHIN, tls.accept(stream)).await {
+                                Ok(Ok(stream)) => {
+                                    connection(stream, routes, &stop).await.map_err(io::Error::other)
+                                }
+                                Ok(Err(error)) => Err(error),
+                                Err(_) => Err(io::ErrorKind::TimedOut.into()),
+                            },
+                        };
+                        if let Err(error) = ended {
                             debug!(%peer, error = &error as &dyn std::error::Error, "HTTP connection ended");
                         }
                         drop(place);
@@ -117,7 +154,7 @@ impl Server {
 }
 
 async fn connection(
-    stream: TcpStream,
+    stream: impl AsyncRead + AsyncWrite + Unpin,
     routes: axum::Router,
     stop: &CancellationToken,
 ) -> Result<(), hyper::Error> {

@@ -88,6 +88,36 @@ fn is_same(one: &Endpoint, other: &Endpoint) -> bool {
     }
 }
 
+/// An endpoint of type `tls` whose certificate and key may be left out: host, port, and both of them.
+pub(super) fn read_tls(value: Value<'_>) -> Option<(String, u16, Option<(PathBuf, PathBuf)>)> {
+    let parts = match value.get() {
+        DeValue::String(text) => from_text(&value, text)?,
+        DeValue::Table(_) => from_table(&value)?,
+        _ => {
+            value.unexpected("an endpoint: \"tls:9990\", or a table");
+            return None;
+        }
+    };
+    if parts.kind != "tls" {
+        value.error("this takes only an endpoint of type `tls`").help("\"tls:9990\"");
+        return None;
+    }
+    let Some(port) = parts.port.and_then(|port| u16::try_from(port).ok()) else {
+        value.error("the endpoint lacks a port").help("such as \"tls:9990\"");
+        return None;
+    };
+    let host = parts.host.unwrap_or(ANY).to_owned();
+    let identity = match (parts.cert, parts.key) {
+        (Some(cert), Some(key)) => Some((file(value.reading, cert)?, file(value.reading, key)?)),
+        (None, None) => None,
+        _ => {
+            value.error("a certificate goes with a key").help("leave both out to have them made");
+            return None;
+        }
+    };
+    Some((host, port, identity))
+}
+
 /// One endpoint.
 pub(super) fn read(value: Value<'_>) -> Option<Endpoint> {
     let parts = match value.get() {

@@ -9,7 +9,7 @@ use toml::{
 
 use super::{endpoint, secret};
 use crate::{
-    model::{Database, Endpoint, LogCompression, Master, Web},
+    model::{Database, Endpoint, Enroll, LogCompression, Master, Web},
     schema::{Fallback, Key, Kind},
     table::{Keys, Table},
     value::{Reading, Value},
@@ -40,6 +40,30 @@ pub(super) const KEYS: Keys = Keys {
             Kind::Special(&endpoint::ENDPOINT),
             "where metrics are served over HTTP, to anybody who asks; only of type `tcp`, such as \
              `\"tcp:127.0.0.1:8010\"`. Left out, they are not",
+        ),
+        Key::new(
+            "enroll",
+            Kind::Special(&endpoint::ENDPOINT),
+            "where machines of pools ask who their workers are (see [enrollment](enrollment.md)); only of type `tls`, \
+             such as `\"tls:9990\"`. Certificate and key may be left out: they are made once then, and kept in \
+             `enroll.pem` beside the database",
+        ),
+        Key::new(
+            "enroll-address",
+            Kind::Text,
+            "where machines find that, `HOST:PORT`. Left out, it is what is bound; where that is every address of this \
+             machine, it must be said",
+        ),
+        Key::new(
+            "aws-certificates",
+            Kind::Text,
+            "what instance identity documents are signed with, in place of what AWS has published: a PEM file, or a \
+             directory with a `REGION.pem` for each region",
+        ),
+        Key::new(
+            "aws-accounts",
+            Kind::Texts,
+            "the accounts on AWS that machines may be of; left out, it is what the provider says of each machine",
         ),
         Key::new("control-socket", Kind::Text, "the socket for the command line")
             .default(Fallback::Text("ganger.sock")),
@@ -106,6 +130,7 @@ fn table(reading: &Reading<'_>, value: Value<'_>) -> (Option<Master>, Option<Pat
             None => vec![Endpoint::Tcp { host: endpoint::ANY.into(), port: 9989 }],
         },
         web: web(&table),
+        enroll: enroll(&table, base_dir),
         control_socket: socket(&table, base_dir),
         log_compression: compression(&table),
         changes: match secret::password(&table, PASSWORD) {
@@ -126,6 +151,41 @@ fn table(reading: &Reading<'_>, value: Value<'_>) -> (Option<Master>, Option<Pat
         path
     });
     (Some(master), secrets)
+}
+
+fn enroll(table: &Table<'_>, base_dir: &Path) -> Option<Enroll> {
+    let address = table.text("enroll-address").map(|(address, span)| {
+        let port = address
+            .rsplit_once(':')
+            .filter(|(host, _)| !host.is_empty())
+            .map(|(_, port)| port.parse::<u16>());
+        if !port.is_some_and(|port| port.is_ok_and(|port| port != 0)) {
+            table.reading().sink.error(span, format!("{address:?} is not of the form HOST:PORT"));
+        }
+        address.to_owned()
+    });
+    let aws_certificates = table.text("aws-certificates").map(|(path, span)| {
+        let path = base_dir.join(path);
+        if let Err(error) = std::fs::metadata(&path) {
+            table.reading().sink.error(span, format!("cannot read {}: {error}", path.display()));
+        }
+        path
+    });
+    let aws_accounts = table.texts("aws-accounts").unwrap_or_default();
+    let aws_accounts = aws_accounts.into_iter().map(|(account, _)| account.to_owned()).collect();
+    let Some(value) = table.value("enroll") else {
+        for key in ["enroll-address", "aws-certificates", "aws-accounts"] {
+            if let Some(value) = table.value(key) {
+                value.error(format!("`{key}` is of no use without `enroll`")).help("enroll = \"tls:9990\"");
+            }
+        }
+        return None;
+    };
+    let (host, port, identity) = endpoint::read_tls(value)?;
+    let is_wildcard = host.parse::<std::net::IpAddr>().is_ok_and(|ip| ip.is_unspecified());
+    let bracketed = if host.contains(':') { format!("[{host}]") } else { host.clone() };
+    let bound = (!is_wildcard && port != 0).then(|| format!("{bracketed}:{port}"));
+    Some(Enroll { host, port, identity, address: address.or(bound), aws_certificates, aws_accounts })
 }
 
 fn web(table: &Table<'_>) -> Option<Web> {

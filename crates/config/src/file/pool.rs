@@ -258,6 +258,7 @@ pub(super) fn read<'a>(value: Value<'a>, names: &mut Names<'a>) -> Option<Pool> 
         image,
         template,
         max_price: money(&table, "max-price"),
+        enrolls: provider.enrolls(),
     };
     Some(Pool {
         spec: Arc::new(spec),

@@ -190,6 +190,13 @@ pub enum Answer {
         /// In words: `builder b1 added`.
         changes: Vec<String>,
     },
+    /// What became of a machine that asked who its worker is.
+    Enrolled {
+        /// Its pool, by its own words.
+        pool: String,
+        /// Which instance it is, or why it is not told.
+        result: Result<InstanceId, pools::EnrollError>,
+    },
     /// It cannot be done.
     Refused(Refusal),
 }
@@ -224,6 +231,9 @@ pub enum Refusal {
     /// No pool has this name.
     #[error("no pool is called {0:?}")]
     NoSuchPool(String),
+    /// The machine has builds.
+    #[error("instance {0} has builds")]
+    Builds(InstanceId),
     /// No pool has this instance (any more).
     #[error("no pool has an instance {0}")]
     NoSuchInstance(InstanceId),

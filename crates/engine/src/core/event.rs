@@ -159,6 +159,33 @@ pub enum Event {
         /// Hears `Answer::Done`.
         reply: ReplyId,
     },
+    /// A machine asks who its worker is; what was signed was checked.
+    Enroll {
+        /// Who asks.
+        applicant: Box<pools::Applicant>,
+        /// What checks the credential that it is given.
+        verifier: pools::Verifier,
+        /// Hears `Answer::Enrolled`.
+        reply: ReplyId,
+    },
+    /// A machine of a pool warns of its own end.
+    Warned {
+        /// Which.
+        instance: InstanceId,
+        /// Of what.
+        warning: pools::Warning,
+        /// Hears `Answer::Done`.
+        reply: ReplyId,
+    },
+    /// A machine of a pool wants no builds for a while.
+    Rest {
+        /// Which.
+        instance: InstanceId,
+        /// For how many seconds at most, and why; `None` takes builds again.
+        rest: Option<(u32, String)>,
+        /// Hears `Answer::Done`.
+        reply: ReplyId,
+    },
     /// Start no more builds; `Action::Drained` when none runs.
     Drain {
         /// Hears `Answer::Done` at once.

@@ -101,6 +101,19 @@ impl Core {
         self.reply(reply, Answer::Done);
     }
 
+    /// A machine asks who its worker is.
+    pub(super) fn enroll(
+        &mut self,
+        now: Time,
+        applicant: &pools::Applicant,
+        verifier: pools::Verifier,
+        reply: ReplyId,
+    ) {
+        let (result, batch) = self.pools.enroll(now, applicant, verifier);
+        self.fold(now, batch);
+        self.reply(reply, Answer::Enrolled { pool: applicant.pool.clone(), result });
+    }
+
     /// Takes over what the pools decide: what closes a machine closes it before anything else happens.
     pub(super) fn fold(&mut self, now: Time, batch: PoolBatch) {
         let PoolBatch { rows, pools, decisions, orders } = batch;

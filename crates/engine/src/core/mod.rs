@@ -20,6 +20,7 @@ mod ids;
 mod properties;
 mod reconfigure;
 mod requests;
+mod resting;
 mod schedulers;
 mod slots;
 mod status;
@@ -114,6 +115,8 @@ pub struct Core {
 enum Deadline {
     /// A worker that failed may try again.
     Quarantine(WorkerId),
+    /// A machine has rested for as long as it may.
+    Rested(WorkerId),
     /// The tree was quiet for long enough.
     Stable(SchedulerId, TimerKey),
 }
@@ -232,6 +235,12 @@ impl Core {
             Event::Reconfigure { config, known, reply } => self.reconfigure(now, config, &known, reply),
             Event::Pools(event) => self.pools_event(now, event),
             Event::Operate { operator, reply } => self.operate(now, operator, reply),
+            Event::Enroll { applicant, verifier, reply } => self.enroll(now, &applicant, verifier, reply),
+            Event::Warned { instance, warning, reply } => {
+                self.tell(now, pools::Event::Warned { instance, warning });
+                self.reply(reply, Answer::Done);
+            }
+            Event::Rest { instance, rest, reply } => self.rest(now, instance, rest, reply),
             Event::Drain { reply } => {
                 self.start_draining();
                 self.reply(reply, Answer::Done);
@@ -263,6 +272,7 @@ impl Core {
         while self.deadlines.first().is_some_and(|(at, _)| *at <= now) {
             match self.deadlines.pop_first() {
                 Some((_, Deadline::Quarantine(worker))) => self.quarantine_over(now, worker),
+                Some((_, Deadline::Rested(worker))) => self.rested(now, worker),
                 Some((_, Deadline::Stable(scheduler, timer))) => self.tree_is_stable(now, scheduler, &timer),
                 None => {}
             }

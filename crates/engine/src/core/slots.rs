@@ -175,10 +175,13 @@ impl Core {
     pub(super) fn tell_whether_withheld(&mut self, now: Time, id: WorkerId) {
         let Some(instance) = self.instance_of(id) else { return };
         let Some(worker) = self.workers.get(&id) else { return };
-        let why = match (&worker.paused, worker.quarantine.until) {
-            (Some(reason), _) => Some(format!("somebody paused its worker: {reason}")),
-            (None, Some(_)) => Some("its machinery failed a build; it is left alone for a while".to_owned()),
-            (None, None) => None,
+        let why = match (&worker.paused, worker.quarantine.until, &worker.resting) {
+            (Some(reason), ..) => Some(format!("somebody paused its worker: {reason}")),
+            (None, Some(_), _) => {
+                Some("its machinery failed a build; it is left alone for a while".to_owned())
+            }
+            (None, None, Some((_, why))) => Some(format!("its machine takes none for now: {why}")),
+            (None, None, None) => None,
         };
         self.tell(now, PoolEvent::Withheld { instance, why });
     }

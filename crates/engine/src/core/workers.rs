@@ -35,6 +35,8 @@ pub(super) struct Worker {
     pub(super) paused: Option<String>,
     pub(super) graceful: bool,
     pub(super) quarantine: Quarantine,
+    /// Until when its machine takes no builds, and why, if it says so.
+    pub(super) resting: Option<(Time, String)>,
     pub(super) running: BTreeMap<BuilderId, BuildId>,
     pub(super) groups: BTreeSet<GroupId>,
     /// The key under which its groups have it as free.
@@ -104,6 +106,7 @@ impl Worker {
             paused: None,
             graceful: false,
             quarantine: Quarantine { until: None, next: QUARANTINE },
+            resting: None,
             running: BTreeMap::new(),
             groups: BTreeSet::new(),
             free_key: None,
@@ -124,6 +127,7 @@ impl Worker {
             && self.paused.is_none()
             && !self.graceful
             && self.quarantine.until.is_none()
+            && self.resting.is_none()
             && self.place.as_ref().is_none_or(Place::is_open)
     }
 
@@ -139,6 +143,7 @@ impl Worker {
     /// Another machine is the worker now. Gives the time until which the one before was left alone.
     pub(super) fn forget_machine(&mut self) -> Option<Time> {
         self.graceful = false;
+        self.resting = None;
         self.quarantine.next = QUARANTINE;
         self.quarantine.until.take()
     }

@@ -7,7 +7,7 @@ use pools::{Decision, Order, Subject};
 use storage::Write;
 use tracing::info;
 
-use crate::{Action, Batch, Notice};
+use crate::{Action, Answer, Batch, Notice};
 
 /// Takes out of a batch what stands under the lease of each pool.
 pub(super) fn split(batch: Batch) -> (Batch, BTreeMap<String, Batch>) {
@@ -32,7 +32,10 @@ pub(super) fn split(batch: Batch) -> (Batch, BTreeMap<String, Batch>) {
     for action in batch.actions {
         let pool = match &action {
             Action::Provider(order) => pool_of_order(order),
-            Action::Credential { pool, .. } => Some(&**pool),
+            // Who a machine's worker is must not be said before it is written.
+            Action::Credential { pool, .. } | Action::Reply { answer: Answer::Enrolled { pool, .. }, .. } => {
+                Some(&**pool)
+            }
             _ => None,
         };
         match pool.map(str::to_owned) {

@@ -3,8 +3,9 @@
 use std::fmt::Write as _;
 
 use md5::{Digest as _, Md5};
-use model::InstanceId;
+use model::{InstanceId, Time};
 use pools::{Mint, Token, Verifier};
+use ring::hmac;
 use secrecy::{ExposeSecret as _, SecretString};
 use storage::Store;
 
@@ -12,11 +13,14 @@ use storage::Store;
 #[derive(Clone, Debug)]
 pub(super) struct StoreMint {
     store: Store,
+    /// What tickets are made with.
+    key: hmac::Key,
 }
 
 impl StoreMint {
     pub(super) fn new(store: Store) -> Self {
-        Self { store }
+        let key = hmac::Key::new(hmac::HMAC_SHA256, store.ticket_key());
+        Self { store, key }
     }
 }
 
@@ -35,6 +39,17 @@ impl Mint for StoreMint {
 
     fn verifier(&self, secret: &SecretString) -> Verifier {
         Verifier(hexadecimal(&Md5::digest(secret.expose_secret().as_bytes())))
+    }
+
+    fn ticket(&self, pool: &str, token: &Token, expires: Time) -> SecretString {
+        let expires = expires.epoch_seconds().to_string();
+        let mut mac = hmac::Context::with_key(&self.key);
+        for part in [self.store.deployment(), pool, &token.0, &expires] {
+            // No two different tuples are the same text.
+            mac.update(&u64::try_from(part.len()).unwrap_or(u64::MAX).to_be_bytes());
+            mac.update(part.as_bytes());
+        }
+        format!("1.{expires}.{}", hexadecimal(mac.sign().as_ref())).into()
     }
 }
 

@@ -361,7 +361,13 @@ impl Owner {
                 self.recovered();
                 self.let_out(leaving);
             }
-            Err((error @ StorageError::Fenced { fence, .. }, Leaving::Pool(pool, ..))) => {
+            Err((error @ StorageError::Fenced { fence, .. }, Leaving::Pool(pool, _, actions))) => {
+                for action in &actions {
+                    // Whoever waits for it hears that there is no answer.
+                    if let Action::Reply { to, .. } = action {
+                        self.waiters.remove(to);
+                    }
+                }
                 warn!(pool, error = &error as &dyn std::error::Error, "the pool is no longer this master's");
                 self.leases.lost(&pool, fence);
                 // With a newer one, what was refused is written again already.

@@ -23,6 +23,10 @@ use crate::Clock;
 /// Events that wait for the core. Tasks wait when there are more.
 const ANSWERS: usize = 256;
 
+/// How soon a provider is asked for warnings again that could not say: at first, and at last.
+const WARNINGS_AGAIN: Duration = Duration::from_secs(1);
+const WARNINGS_LATER: Duration = Duration::from_secs(60);
+
 /// Makes providers. Called when the master starts and when a pool changes; may look at files, and takes no time.
 pub trait Providers: fmt::Debug + Send + Sync + 'static {
     /// The provider of a pool.
@@ -174,6 +178,8 @@ impl Hands {
             let provider = Arc::clone(&supplier.provider);
             let asking = ask_for_offers(name.clone(), provider, self.answers.clone(), self.limits);
             tokio::spawn(offers.clone().run_until_cancelled_owned(asking));
+            let hearing = hear_warnings(name.clone(), Arc::clone(&supplier.provider), self.answers.clone());
+            tokio::spawn(offers.clone().run_until_cancelled_owned(hearing));
             let (calls, ends) =
                 (Arc::new(Semaphore::new(self.limits.calls)), Arc::new(Semaphore::new(self.limits.calls)));
             if let Some(before) = self.lanes.insert(name, Lane { supplier, calls, ends, offers }) {
@@ -394,6 +400,34 @@ async fn bounded<T>(
 /// Whether it was done is not known.
 fn unknown(code: &str, text: String) -> ProviderError {
     ProviderError { kind: ErrorKind::Transport, code: code.to_owned(), text }
+}
+
+/// Hears what a provider warns of, as long as there is one.
+async fn hear_warnings(pool: String, provider: Arc<dyn Provider>, answers: mpsc::Sender<Event>) {
+    let mut pause = WARNINGS_AGAIN;
+    loop {
+        let heard = AssertUnwindSafe(provider.warnings()).catch_unwind().await;
+        let heard =
+            heard.unwrap_or_else(|_| Err(unknown("panic", "internal error of the provider".to_owned())));
+        match heard {
+            Ok(warnings) => {
+                pause = WARNINGS_AGAIN;
+                for (provider_id, warning) in warnings {
+                    let pool = pool.clone();
+                    if answers.send(Event::Foretold { pool, provider_id, warning }).await.is_err() {
+                        return;
+                    }
+                }
+                // One that answers with nothing does not keep the master busy.
+                tokio::task::yield_now().await;
+            }
+            Err(error) => {
+                debug!(pool, code = error.code, "the provider's warnings are not heard: {}", error.text);
+                sleep(pause).await;
+                pause = (pause * 2).min(WARNINGS_LATER);
+            }
+        }
+    }
 }
 
 /// Asks again and again what a provider offers.

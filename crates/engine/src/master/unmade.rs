@@ -6,7 +6,7 @@
 use std::sync::{Arc, OnceLock};
 
 use pools::{
-    Capabilities, Provider, ProviderError, Token,
+    Capabilities, Provider, ProviderError, Token, Warning,
     provider::{Answer, ErrorKind, LaunchRequest, Launched, Machine},
 };
 use tracing::info;
@@ -83,6 +83,10 @@ impl Provider for Unmade {
 
     fn console(&self, provider_id: String) -> Answer<'_, String> {
         self.ask(|provider| provider.console(provider_id))
+    }
+
+    fn warnings(&self) -> Answer<'_, Vec<(String, Warning)>> {
+        self.ask(|provider| provider.warnings())
     }
 
     fn cancel(&self, token: Token) -> Answer<'_, ()> {

@@ -188,6 +188,18 @@ impl Sessions {
         self.shared.verifiers.set(instance, pool, verifier);
     }
 
+    /// Whether this is what the worker of an instance proves.
+    pub fn knows(&self, pool: &str, instance: InstanceId, secret: &str) -> bool {
+        self.shared.verifiers.knows(pool, instance, secret)
+    }
+
+    /// Somebody who wanted to belong to a pool was turned away elsewhere: for the record, as often as is worth it.
+    pub async fn turned_away(&self, pool: String, why: String) {
+        if self.shared.refusals.is_told() {
+            self.shared.report(crate::Event::PoolLoginRefused { pool, instance: None, why }).await;
+        }
+    }
+
     /// A connection that has ended needs no orders: its `Lost` is on the way.
     fn order(&self, session: SessionId, order: Order) {
         self.shared.with(session, |entry| {

@@ -12,6 +12,7 @@ use clap::Args;
 use config::{Config, Database, Diagnostics, PoolProvider, Severity};
 use engine::{
     Clock, NoticeSender, SystemClock,
+    enroll::Registrar,
     master::{self, Limits, Parts, Workshop},
     worker::{self, Credentials, Sessions},
 };
@@ -28,9 +29,10 @@ use tracing::{error, info, warn};
 use super::{LogFormat, check::configuration_file, log_to_stderr};
 use crate::{
     control::{Ending, House, Server},
+    enrollment,
     exit::{Exit, Failure},
     output,
-    providers::Suppliers,
+    providers::{EnrollPoint, Suppliers},
 };
 
 /// What connections may have to tell before they wait for the master.
@@ -138,6 +140,19 @@ impl Start {
             Some(at) => Some(web::Server::bind(&at.host, at.port).await.map_err(cannot_listen)?),
             None => None,
         };
+        let (enroll, point) = match &config.master.enroll {
+            Some(at) => {
+                let face = enrollment::face(&config, at)?;
+                let keys = enrollment::keys(at)?;
+                let server = web::Server::bind(&at.host, at.port).await.map_err(cannot_listen)?;
+                let address = at.address.clone().unwrap_or_else(|| server.address().to_string());
+                info!(address, fingerprint = face.fingerprint, "machines are told to enroll here");
+                let point = EnrollPoint { address, fingerprint: face.fingerprint };
+                (Some((server, face.tls, keys, at.aws_accounts.clone())), Some(point))
+            }
+            None => (None, None),
+        };
+        let registering = sessions.clone();
         let notices = NoticeSender::new();
         let runner = Workshop {
             sessions: sessions.clone(),
@@ -155,7 +170,7 @@ impl Start {
             providers: Arc::new(Suppliers {
                 deployment: store.deployment().to_owned(),
                 listen: listen.clone(),
-                enroll: None,
+                enroll: point,
             }),
             notices,
             tasks: connections.tasks.clone(),
@@ -176,6 +191,11 @@ impl Start {
 
         let (ending, mut wishes) = watch::channel(Ending::Not);
         let web_address = web.as_ref().map(|server| format!("http://{}/", server.address()));
+        let stop_control = CancellationToken::new();
+        let enroll = enroll.map(|(server, tls, keys, accounts)| {
+            let registrar = Registrar { master: master.clone(), sessions: registering, keys, accounts };
+            tokio::spawn(server.enroll(registrar, tls, stop_control.clone()))
+        });
         let telling = web::House { master: master.clone(), version: env!("CARGO_PKG_VERSION"), started_at };
         let house = House {
             master,
@@ -190,7 +210,6 @@ impl Start {
             ending,
         };
         let house = Arc::new(house);
-        let stop_control = CancellationToken::new();
         let control = tokio::spawn(control.serve(Arc::clone(&house), stop_control.clone()));
         let web = web.map(|server| tokio::spawn(server.serve(telling, stop_control.clone())));
         let listener = tokio::spawn(signals.listen(Arc::clone(&house)));
@@ -217,8 +236,8 @@ impl Start {
         listener.abort();
         stop_control.cancel();
         control.await?;
-        if let Some(web) = web {
-            web.await?;
+        for server in web.into_iter().chain(enroll) {
+            server.await?;
         }
         store.close().await;
         ended??;

@@ -6,12 +6,7 @@ use config::{Pool, PoolProblem};
 use model::ec2::Template;
 use pools::Provider;
 
-use super::{Finding, NoAddress, Suppliers, Verdict};
-
-/// A pool on EC2, and nowhere for its machines to enroll.
-#[derive(Debug, thiserror::Error)]
-#[error("its machines have nowhere to enroll: set `enroll` and `enroll-address` of [master]")]
-struct NoEnrollment;
+use super::{Finding, NoAddress, NoEnrollment, Suppliers, Verdict};
 
 /// The provider of a pool.
 pub(super) fn provider(
@@ -28,7 +23,7 @@ fn settings(
     pool: &Pool,
     template: &Arc<Template>,
 ) -> Result<provider_ec2::Settings, Box<dyn Error + Send + Sync>> {
-    let enroll = suppliers.enroll.clone().ok_or(NoEnrollment)?;
+    let enroll = suppliers.enroll.clone().ok_or(NoEnrollment::NoAddress)?;
     Ok(provider_ec2::Settings {
         pool: pool.spec.name.clone(),
         deployment: suppliers.deployment.clone(),

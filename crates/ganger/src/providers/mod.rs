@@ -21,19 +21,29 @@ pub(crate) struct Suppliers {
     pub(crate) deployment: String,
     /// The addresses that are bound for workers, in the order of the configuration.
     pub(crate) listen: Vec<String>,
-    /// Where machines enroll.
+    /// Where machines enroll, if they can.
     #[cfg_attr(not(feature = "ec2"), expect(dead_code, reason = "only machines elsewhere enroll"))]
-    pub(crate) enroll: Option<Enrollment>,
+    pub(crate) enroll: Option<EnrollPoint>,
 }
 
-/// Where machines enroll.
-#[derive(Clone, Debug)]
-#[cfg_attr(not(feature = "ec2"), expect(dead_code, reason = "only machines elsewhere enroll"))]
-pub(crate) struct Enrollment {
+/// Where machines ask who their workers are, as they are told.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct EnrollPoint {
     /// `HOST:PORT`.
     pub(crate) address: String,
-    /// The SHA-256 digest of the certificate that is shown there, in hexadecimal digits.
+    /// The SHA-256 digest of the certificate that is shown there, in hexadecimal digits. No secret.
     pub(crate) fingerprint: String,
+}
+
+/// No machine of a pool can enroll.
+#[derive(Debug, thiserror::Error)]
+enum NoEnrollment {
+    #[error(
+        "its machines have to enroll, and there is no place for it: set `enroll` of [master], such as \"tls:9990\""
+    )]
+    Nowhere,
+    #[error("its machines have to enroll, and nobody can tell them where: set `enroll-address` of [master]")]
+    NoAddress,
 }
 
 /// No worker of a pool can find the master.
@@ -104,15 +114,29 @@ pub(crate) async fn preflight(config: &Config, pool: &Pool) -> Vec<Finding> {
 /// All that stands against a pool's machines on this machine. Nothing is made or changed.
 pub(crate) fn problems(config: &Config, pool: &Pool) -> Vec<PoolProblem> {
     let suppliers = Suppliers::planned(config);
-    let template = match &pool.provider {
-        PoolProvider::Local(template) => template,
-        PoolProvider::Ec2(template) => return ec2::problems(&suppliers, pool, template),
-    };
     let problem = |key, error: &dyn Error| PoolProblem {
         key,
         message: format!("pool {} cannot have machines: {error}", pool.spec.name),
     };
     let mut problems = Vec::new();
+    if pool.enrolls() {
+        match &config.master.enroll {
+            None => problems.push(problem(None, &NoEnrollment::Nowhere)),
+            Some(enroll) if enroll.address.is_none() => {
+                problems.push(problem(None, &NoEnrollment::NoAddress))
+            }
+            Some(_) => {}
+        }
+    }
+    let template = match &pool.provider {
+        PoolProvider::Local(template) => template,
+        PoolProvider::Ec2(template) => {
+            if problems.is_empty() {
+                problems = ec2::problems(&suppliers, pool, template);
+            }
+            return problems;
+        }
+    };
     let master = pool.master.clone().or_else(|| suppliers.here());
     if master.is_none() {
         problems.push(problem(None, &NoAddress));
@@ -147,7 +171,10 @@ impl Suppliers {
     /// Those of a master that would run here.
     fn planned(config: &Config) -> Self {
         let listen = config.master.listen.iter().map(planned).collect();
-        Self { deployment: "preflight".to_owned(), listen, enroll: None }
+        let address = config.master.enroll.as_ref().and_then(|enroll| enroll.address.clone());
+        // Which certificate there will be does not matter before there is one.
+        let enroll = address.map(|address| EnrollPoint { address, fingerprint: "0".repeat(64) });
+        Self { deployment: "preflight".to_owned(), listen, enroll }
     }
 
     /// Where a process on this machine finds the master.

@@ -197,9 +197,7 @@ impl Pools {
                 let id = self.by_secret(at, &applicant.token, *instance, secret, about)?;
                 let known = self.entries.get(&id).and_then(|entry| entry.row.provider_id.as_ref());
                 match known {
-                    Some(known) if known != machine => {
-                        Err(EnrollRefusal::Unknown(machine.clone()).into())
-                    }
+                    Some(known) if known != machine => Err(EnrollRefusal::Unknown(machine.clone()).into()),
                     Some(_) => self.may_enroll(id),
                     None => Err(EnrollError::NotYet("the provider has not yet said what machine it is")),
                 }

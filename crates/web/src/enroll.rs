@@ -1,0 +1,195 @@
+//! Machines of pools: who their workers are, and what they tell of themselves. `docs/enrollment.md` has the contract.
+
+use std::{net::SocketAddr, sync::Arc, time::Duration};
+
+use axum::{
+    Router,
+    body::{Body, to_bytes},
+    extract::{Request, State},
+    http::{HeaderMap, HeaderValue, StatusCode, header},
+    middleware::{self, Next},
+    response::{IntoResponse, Response},
+    routing::{get, post},
+};
+use base64::{Engine as _, engine::general_purpose::STANDARD};
+use engine::enroll::{Denial, Registrar};
+use model::InstanceId;
+use secrecy::{ExposeSecret as _, SecretString};
+use serde_json::json;
+use tokio::time::timeout;
+
+use crate::peers::Peers;
+
+/// The longest body.
+const BODY: usize = 64 << 10;
+
+/// How long a request may take to come in, and its answer to be found.
+const WITHIN: Duration = Duration::from_secs(20);
+
+/// When to ask again, in seconds.
+const AGAIN: &str = "3";
+
+/// What every answer needs.
+#[derive(Clone, Debug)]
+pub(crate) struct Office(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    registrar: Registrar,
+    peers: Peers,
+}
+
+impl Office {
+    pub(crate) fn new(registrar: Registrar) -> Self {
+        Self(Arc::new(Inner { registrar, peers: Peers::default() }))
+    }
+}
+
+/// All paths, for one peer.
+#[derive(Clone)]
+struct Desk {
+    office: Office,
+    peer: SocketAddr,
+}
+
+/// All paths.
+pub(crate) fn routes(office: Office, peer: SocketAddr) -> Router {
+    let desk = Desk { office, peer };
+    Router::new()
+        .route("/enroll", post(enroll))
+        .route("/machine", get(look))
+        .route("/machine/warning", post(warning))
+        .route("/machine/pause", post(pause))
+        .route("/machine/resume", post(resume))
+        .fallback(nothing)
+        .layer(middleware::from_fn_with_state(desk.clone(), bounded))
+        .with_state(desk)
+}
+
+/// Bounds the time, and turns away who was refused too often.
+async fn bounded(State(desk): State<Desk>, request: Request, next: Next) -> Response {
+    let (peers, peer) = (&desk.office.0.peers, desk.peer.ip());
+    if !peers.may_ask(peer) {
+        let message = "too much was refused to this address of late";
+        return answer(StatusCode::TOO_MANY_REQUESTS, "busy", message);
+    }
+    let Ok(response) = timeout(WITHIN, next.run(request)).await else {
+        return answer(StatusCode::SERVICE_UNAVAILABLE, "later", "it took too long");
+    };
+    // What is only too early is no fault of whoever asks.
+    if response.status().is_client_error() && response.status() != StatusCode::CONFLICT {
+        peers.refused(peer);
+    }
+    response
+}
+
+async fn enroll(State(desk): State<Desk>, body: Body) -> Response {
+    let body = match whole(body).await {
+        Ok(body) => body,
+        Err(response) => return response,
+    };
+    match desk.office.0.registrar.enroll(&desk.peer.to_string(), &body).await {
+        Ok(welcome) => {
+            let (name, password) = (welcome.name, welcome.password.expose_secret());
+            page(
+                StatusCode::OK,
+                &json!({
+                    "version": 1, "instance": welcome.instance.0, "name": name, "password": password,
+                }),
+            )
+        }
+        Err(denial) => denied(&denial, StatusCode::FORBIDDEN),
+    }
+}
+
+async fn look(State(desk): State<Desk>, headers: HeaderMap) -> Response {
+    let Some(instance) = desk.machine(&headers) else { return unknown() };
+    match desk.office.0.registrar.look(instance).await {
+        Ok(Some((state, builds))) => {
+            page(StatusCode::OK, &json!({ "version": 1, "state": state, "builds": builds }))
+        }
+        Ok(None) => unknown(),
+        Err(denial) => denied(&denial, StatusCode::FORBIDDEN),
+    }
+}
+
+async fn warning(State(desk): State<Desk>, headers: HeaderMap, body: Body) -> Response {
+    let Some(instance) = desk.machine(&headers) else { return unknown() };
+    match whole(body).await {
+        Ok(body) => done(desk.office.0.registrar.warn(instance, &body).await),
+        Err(response) => response,
+    }
+}
+
+async fn pause(State(desk): State<Desk>, headers: HeaderMap, body: Body) -> Response {
+    let Some(instance) = desk.machine(&headers) else { return unknown() };
+    match whole(body).await {
+        Ok(body) => done(desk.office.0.registrar.pause(instance, &body).await),
+        Err(response) => response,
+    }
+}
+
+async fn resume(State(desk): State<Desk>, headers: HeaderMap) -> Response {
+    let Some(instance) = desk.machine(&headers) else { return unknown() };
+    done(desk.office.0.registrar.resume(instance).await)
+}
+
+async fn nothing() -> Response {
+    answer(StatusCode::NOT_FOUND, "path", "there is nothing here")
+}
+
+impl Desk {
+    /// Who asks, by HTTP Basic (RFC 7617).
+    fn machine(&self, headers: &HeaderMap) -> Option<InstanceId> {
+        let given = headers.get(header::AUTHORIZATION)?.to_str().ok()?;
+        let (scheme, given) = given.split_once(' ')?;
+        let text = String::from_utf8(STANDARD.decode(given.trim()).ok()?).ok()?;
+        let (name, password) = text.split_once(':').filter(|_| scheme.eq_ignore_ascii_case("basic"))?;
+        self.office.0.registrar.machine(name, &SecretString::from(password))
+    }
+}
+
+/// A body, if it is not too long.
+async fn whole(body: Body) -> Result<Vec<u8>, Response> {
+    let too_long = |_| answer(StatusCode::PAYLOAD_TOO_LARGE, "size", "a body has at most 64 KiB");
+    to_bytes(body, BODY).await.map(Into::into).map_err(too_long)
+}
+
+fn done(result: Result<(), Denial>) -> Response {
+    match result {
+        Ok(()) => StatusCode::NO_CONTENT.into_response(),
+        Err(denial) => denied(&denial, StatusCode::CONFLICT),
+    }
+}
+
+/// `refused` is how a refusal is told.
+fn denied(denial: &Denial, refused: StatusCode) -> Response {
+    match denial {
+        Denial::Malformed(_) => answer(StatusCode::BAD_REQUEST, "malformed", &denial.to_string()),
+        Denial::Refused { code, message } => answer(refused, code, message),
+        _ => answer(StatusCode::SERVICE_UNAVAILABLE, "later", &denial.to_string()),
+    }
+}
+
+fn unknown() -> Response {
+    let mut response = answer(StatusCode::UNAUTHORIZED, "credential", "the name or the password is not good");
+    let scheme = HeaderValue::from_static("Basic realm=\"ganger\"");
+    response.headers_mut().insert(header::WWW_AUTHENTICATE, scheme);
+    response
+}
+
+fn answer(status: StatusCode, code: &str, message: &str) -> Response {
+    let mut response = page(status, &json!({ "error": code, "message": message }));
+    if matches!(
+        status,
+        StatusCode::SERVICE_UNAVAILABLE | StatusCode::TOO_MANY_REQUESTS | StatusCode::CONFLICT
+    ) {
+        response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static(AGAIN));
+    }
+    response
+}
+
+fn page(status: StatusCode, value: &serde_json::Value) -> Response {
+    let headers = [(header::CONTENT_TYPE, "application/json"), (header::CACHE_CONTROL, "no-store")];
+    (status, headers, value.to_string()).into_response()
+}
