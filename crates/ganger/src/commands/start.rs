@@ -145,10 +145,13 @@ impl Start {
                 let face = enrollment::face(&config, at)?;
                 let keys = enrollment::keys(at)?;
                 let server = web::Server::bind(&at.host, at.port).await.map_err(cannot_listen)?;
-                let address = at.address.clone().unwrap_or_else(|| server.address().to_string());
+                let bound = server.address();
+                let bound = (!bound.ip().is_unspecified()).then(|| bound.to_string());
+                let address = at.address.clone().or(bound);
                 info!(address, fingerprint = face.fingerprint, "machines are told to enroll here");
-                let point = EnrollPoint { address, fingerprint: face.fingerprint };
-                (Some((server, face.tls, keys, at.aws_accounts.clone())), Some(point))
+                let fingerprint = face.fingerprint;
+                let point = address.map(|address| EnrollPoint { address, fingerprint });
+                (Some((server, face.tls, keys, at.aws_accounts.clone())), point)
             }
             None => (None, None),
         };

@@ -42,7 +42,9 @@ enum NoEnrollment {
         "its machines have to enroll, and there is no place for it: set `enroll` of [master], such as \"tls:9990\""
     )]
     Nowhere,
-    #[error("its machines have to enroll, and nobody can tell them where: set `enroll-address` of [master]")]
+    #[error(
+        "its machines have to enroll, and nobody can tell them where: set `enroll` and `enroll-address` of [master]"
+    )]
     NoAddress,
 }
 
@@ -55,6 +57,9 @@ struct NoAddress;
 
 impl Providers for Suppliers {
     fn provider(&self, pool: &Pool) -> Result<Arc<dyn Provider>, Box<dyn Error + Send + Sync>> {
+        if pool.enrolls() && self.enroll.is_none() {
+            return Err(NoEnrollment::NoAddress.into());
+        }
         match &pool.provider {
             PoolProvider::Local(template) => {
                 let master = match &pool.master {
