@@ -2,6 +2,7 @@
 
 mod chaos;
 mod crashes;
+mod enrolling;
 mod lives;
 mod money;
 mod people;
