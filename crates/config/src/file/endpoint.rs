@@ -88,8 +88,16 @@ fn is_same(one: &Endpoint, other: &Endpoint) -> bool {
     }
 }
 
-/// An endpoint of type `tls` whose certificate and key may be left out: host, port, and both of them.
-pub(super) fn read_tls(value: Value<'_>) -> Option<(String, u16, Option<(PathBuf, PathBuf)>)> {
+/// An endpoint of type `tls` whose certificate and key may be left out.
+pub(super) struct Tls {
+    pub(super) host: String,
+    pub(super) port: u16,
+    /// Certificate and key.
+    pub(super) identity: Option<(PathBuf, PathBuf)>,
+}
+
+/// One of those.
+pub(super) fn read_tls(value: Value<'_>) -> Option<Tls> {
     let parts = match value.get() {
         DeValue::String(text) => from_text(&value, text)?,
         DeValue::Table(_) => from_table(&value)?,
@@ -115,7 +123,7 @@ pub(super) fn read_tls(value: Value<'_>) -> Option<(String, u16, Option<(PathBuf
             return None;
         }
     };
-    Some((host, port, identity))
+    Some(Tls { host, port, identity })
 }
 
 /// One endpoint.

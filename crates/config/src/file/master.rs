@@ -181,7 +181,7 @@ fn enroll(table: &Table<'_>, base_dir: &Path) -> Option<Enroll> {
         }
         return None;
     };
-    let (host, port, identity) = endpoint::read_tls(value)?;
+    let endpoint::Tls { host, port, identity } = endpoint::read_tls(value)?;
     let is_wildcard = host.parse::<std::net::IpAddr>().is_ok_and(|ip| ip.is_unspecified());
     let bracketed = if host.contains(':') { format!("[{host}]") } else { host.clone() };
     let bound = (!is_wildcard && port != 0).then(|| format!("{bracketed}:{port}"));
