@@ -42,7 +42,7 @@ impl Mint for Counter {
     fn verifier(&self, _secret: &SecretString) -> Verifier {
         Verifier(String::new())
     }
-    fn ticket(&self, _pool: &str, _token: &Token, _expires: model::Time) -> SecretString {
+    fn ticket(&self, _pool: &str, _token: &Token, _expires: Time) -> SecretString {
         SecretString::default()
     }
 }
