@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Makes the virtual environments that the tests run stock Buildbot programs in.
+"""Makes the virtual environments that the tests run stock Buildbot programs, and what answers like EC2, in.
 
     venvs.py NAME...     make these
     venvs.py --ci        make those that continuous integration uses
@@ -81,6 +81,8 @@ ENVIRONMENTS = {
         Environment("worker-2.10.5-py27", python=2, version="2.10.5"),
         Environment("worker-0.9.15-py27", python=2),
         Environment("worker-0.9.0-py27", python=2, tools=TOOLS_0_9_0),
+        # Not Buildbot: what answers like EC2 in tests.
+        Environment("moto-5.2.1", ci=True),
         Environment("slave-0.8.14", python=2, ci=True),
         Environment("slave-0.8.12", python=2),
         Environment("slave-0.8.8", python=2),
@@ -254,7 +256,7 @@ def show_list():
         pins = [
             line
             for line in requirements(environment).read_text().splitlines()
-            if line.lower().startswith(("buildbot", "twisted"))
+            if line.lower().startswith(("buildbot", "twisted", "moto"))
         ]
         python = "Python 2.7" if environment.python == 2 else "Python 3"
         print(f"{environment.name:22} {'ci' if environment.ci else '  '}  {state:9} {python:11} {', '.join(pins)}")
