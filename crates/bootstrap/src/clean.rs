@@ -11,8 +11,13 @@ const KEEP: [&str; 4] = ["buildbot.tac", "info", "worker.json", "twistd.pid"];
 /// Where things are put before they are removed, so that a build that starts meanwhile finds an empty place.
 const ASIDE: &str = ".ganger-removed";
 
-/// Puts everything of builds aside; returns where that is. Takes a moment, however much there is.
-pub(crate) fn put_aside(directory: &Path) -> io::Result<PathBuf> {
+/// Removes everything of builds. Runs as the worker's user: processes that builds left behind may move things meanwhile.
+pub(crate) fn empty(directory: &Path) -> io::Result<()> {
+    remove(&put_aside(directory)?)
+}
+
+/// Takes a moment, however much there is.
+fn put_aside(directory: &Path) -> io::Result<PathBuf> {
     let aside = directory.join(ASIDE);
     // Of an earlier life, cut off.
     remove(&aside)?;
@@ -30,7 +35,7 @@ pub(crate) fn put_aside(directory: &Path) -> io::Result<PathBuf> {
 }
 
 /// Removes what was put aside. Links are removed, never followed.
-pub(crate) fn remove(aside: &Path) -> io::Result<()> {
+fn remove(aside: &Path) -> io::Result<()> {
     match fs::symlink_metadata(aside) {
         Ok(metadata) if metadata.is_dir() => fs::remove_dir_all(aside),
         Ok(_) => fs::remove_file(aside),
@@ -60,8 +65,7 @@ mod tests {
             fs::write(at(own), "x").unwrap();
         }
         for _ in 0..2 {
-            let aside = put_aside(home.path()).unwrap();
-            remove(&aside).unwrap();
+            empty(home.path()).unwrap();
             let mut left: Vec<_> =
                 fs::read_dir(home.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
             left.sort();

@@ -3,7 +3,6 @@
 use std::{
     io,
     net::{TcpStream, ToSocketAddrs},
-    os::unix::process::CommandExt as _,
     process::{Command, ExitCode, Stdio},
     time::Duration,
 };
@@ -18,6 +17,9 @@ const PREFERENCE: &str = "10";
 
 /// How long the service may take to be reached when it is tried.
 const TRY: Duration = Duration::from_secs(2);
+
+/// How an attempt ends that did not reach it.
+const UNREACHABLE: u8 = 3;
 
 /// Why the worker is not started.
 #[derive(Debug, thiserror::Error)]
@@ -60,25 +62,20 @@ pub(crate) fn forbid(user: User, address: &str) -> Result<(), GuardError> {
 
 /// Whether a user can reach an address: tried by this program, as that user.
 fn can_reach(user: User, address: &str) -> io::Result<bool> {
-    let status = Command::new(std::env::current_exe()?)
-        .args(["reach", address])
-        .current_dir("/")
-        .env_clear()
-        .uid(user.uid)
-        .gid(user.gid)
-        .stdin(Stdio::null())
-        .stdout(Stdio::null())
-        .stderr(Stdio::null())
-        .status()?;
-    Ok(status.success())
+    let status = user.runs_this()?.args(["reach", address]).status()?;
+    match status.code() {
+        Some(0) => Ok(true),
+        Some(code) if code == i32::from(UNREACHABLE) => Ok(false),
+        _ => Err(io::Error::other(format!("the attempt ended with {status}"))),
+    }
 }
 
 /// Says by the exit code whether an address can be reached.
 pub(crate) fn reach(address: &str) -> ExitCode {
-    let mut addresses = address.to_socket_addrs().into_iter().flatten();
+    let Ok(mut addresses) = address.to_socket_addrs() else { return ExitCode::FAILURE };
     if addresses.any(|address| TcpStream::connect_timeout(&address, TRY).is_ok()) {
         ExitCode::SUCCESS
     } else {
-        ExitCode::FAILURE
+        ExitCode::from(UNREACHABLE)
     }
 }

@@ -19,6 +19,7 @@ mod report;
 mod say;
 mod supervise;
 mod user;
+mod watch;
 mod worker;
 
 use std::process::ExitCode;
@@ -29,8 +30,19 @@ use crate::options::{Command, Options};
 
 fn main() -> ExitCode {
     let options = Options::parse();
-    if let Some(Command::Reach { address }) = &options.command {
-        return guard::reach(address);
+    let part = match &options.command {
+        Some(Command::Reach { address }) => return guard::reach(address),
+        Some(Command::Furnish { directory }) => Some(worker::write_files(directory)),
+        Some(Command::Clean { directory }) => Some(clean::empty(directory)),
+        None => None,
+    };
+    match part {
+        Some(Ok(())) => return ExitCode::SUCCESS,
+        Some(Err(error)) => {
+            say::error(format_args!("{error}"));
+            return ExitCode::FAILURE;
+        }
+        None => {}
     }
     let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
         Ok(runtime) => runtime,

@@ -6,7 +6,7 @@ use clap::{Parser, Subcommand};
 
 /// Makes this machine the worker of a Ganger pool: reads its metadata, enrolls with the master, runs the stock worker.
 #[derive(Debug, Parser)]
-#[command(version, args_conflicts_with_subcommands = true)]
+#[command(version, args_conflicts_with_subcommands = true, args_override_self = true)]
 pub(crate) struct Options {
     #[command(subcommand)]
     pub(crate) command: Option<Command>,
@@ -51,6 +51,10 @@ pub(crate) struct Options {
     #[arg(long, value_name = "MIB", default_value_t = 0)]
     pub(crate) min_free: u64,
 
+    /// How many seconds a machine that cannot become a worker stays, for somebody to read its console.
+    #[arg(long, value_name = "SECONDS", default_value_t = 60)]
+    pub(crate) linger: u64,
+
     /// How many seconds lie between two looks at the machine.
     #[arg(long, value_name = "SECONDS", default_value_t = 5, hide = true, value_parser = clap::value_parser!(u64).range(1..))]
     pub(crate) look: u64,
@@ -63,5 +67,17 @@ pub(crate) enum Command {
     Reach {
         /// `HOST:PORT`.
         address: String,
+    },
+    /// Writes the worker's files, which standard input has as JSON; run as the worker's user.
+    #[command(hide = true)]
+    Furnish {
+        /// The worker's directory.
+        directory: PathBuf,
+    },
+    /// Removes what builds left; run as the worker's user.
+    #[command(hide = true)]
+    Clean {
+        /// The worker's directory.
+        directory: PathBuf,
     },
 }

@@ -8,6 +8,12 @@ pub(crate) fn line(text: fmt::Arguments<'_>) {
     println!("ganger-bootstrap: {text}");
 }
 
+/// A line on standard error, for what runs as the worker's user: its output is not read.
+#[expect(clippy::print_stderr, reason = "the console is where people look for what a machine did")]
+pub(crate) fn error(text: fmt::Arguments<'_>) {
+    eprintln!("ganger-bootstrap: {text}");
+}
+
 /// An error with its causes, in a line.
 pub(crate) fn causes(error: &dyn Error) -> String {
     let mut text = error.to_string();

@@ -1,6 +1,10 @@
 //! The user that the worker and its builds run as.
 
-use std::{fs, io};
+use std::{
+    fs, io,
+    os::unix::process::CommandExt as _,
+    process::{Command, Stdio},
+};
 
 /// A user of this machine.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -26,6 +30,14 @@ impl User {
         let text = fs::read_to_string("/etc/passwd").map_err(UserError::Unreadable)?;
         let user = find(&text, name).ok_or_else(|| UserError::Missing(name.to_owned()))?;
         if user.uid == 0 { Err(UserError::Root) } else { Ok(user) }
+    }
+
+    /// This program, run as the user for one of its parts: where builds can write, root must not.
+    pub(crate) fn runs_this(self) -> io::Result<Command> {
+        let mut command = Command::new(std::env::current_exe()?);
+        command.current_dir("/").env_clear().uid(self.uid).gid(self.gid);
+        command.stdin(Stdio::null()).stdout(Stdio::null());
+        Ok(command)
     }
 }
 

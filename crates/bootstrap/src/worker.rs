@@ -1,9 +1,10 @@
 //! The stock worker: its directory and its process.
 
 use std::{
+    collections::BTreeMap,
     fs::{self, OpenOptions},
-    io::{self, Write as _},
-    os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _, chown},
+    io::{self, Read as _, Write as _},
+    os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _, chown},
     path::Path,
     process::Stdio,
 };
@@ -12,7 +13,7 @@ use secrecy::ExposeSecret as _;
 use tokio::process::{Child, Command};
 
 use crate::{
-    document::{Document, Worker, split},
+    document::{Document, LIMIT, Worker, split},
     options::Options,
     user::User,
 };
@@ -49,42 +50,45 @@ pub(crate) fn furnish(
         "password": worker.password.expose_secret(),
         "keepalive": if document.settings.keepalive == 0 { serde_json::Value::Null } else { document.settings.keepalive.into() },
     });
+    let files = BTreeMap::from([
+        ("buildbot.tac", CONFIGURATION.to_owned()),
+        ("worker.json", settings.to_string()),
+        ("info/admin", format!("the pool {}\n", document.pool)),
+        ("info/host", format!("{machine}\n")),
+    ]);
     let make = || {
-        fs::create_dir_all(directory.join("info"))?;
-        fs::set_permissions(directory, fs::Permissions::from_mode(0o700))?;
-        own(directory, user)?;
-        own(&directory.join("info"), user)?;
-        let files = [
-            ("buildbot.tac", CONFIGURATION.to_owned()),
-            ("worker.json", settings.to_string()),
-            ("info/admin", format!("the pool {}\n", document.pool)),
-            ("info/host", format!("{machine}\n")),
-        ];
-        for (name, text) in files {
-            write(&directory.join(name), &text, user)?;
+        if !directory.exists() {
+            fs::DirBuilder::new().recursive(true).create(directory.parent().unwrap_or(directory))?;
+            fs::DirBuilder::new().mode(0o700).create(directory)?;
+            chown(directory, Some(user.uid), Some(user.gid))?;
         }
-        Ok(())
+        let mut child = user.runs_this()?.arg("furnish").arg(directory).stdin(Stdio::piped()).spawn()?;
+        if let Some(mut stdin) = child.stdin.take() {
+            stdin.write_all(&serde_json::to_vec(&files)?)?;
+        }
+        let status = child.wait()?;
+        if status.success() { Ok(()) } else { Err(io::Error::other("its user cannot write there")) }
     };
     make().map_err(|error| WorkerError::Directory(directory.display().to_string(), error))
 }
 
-/// A file for the worker alone. What was there is replaced and never written through: a build could have made it a link.
-fn write(path: &Path, text: &str, user: User) -> io::Result<()> {
-    match fs::remove_file(path) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-        _ => {}
+/// Writes the worker's files, which standard input has. Runs as the worker's user, so that what builds made of the
+/// directory can lead nowhere.
+pub(crate) fn write_files(directory: &Path) -> io::Result<()> {
+    let mut text = Vec::new();
+    io::stdin().take(2 * LIMIT as u64).read_to_end(&mut text)?;
+    let files: BTreeMap<String, String> = serde_json::from_slice(&text)?;
+    fs::DirBuilder::new().recursive(true).mode(0o700).create(directory.join("info"))?;
+    for (name, text) in files {
+        let path = directory.join(name);
+        match fs::remove_file(&path) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+            _ => {}
+        }
+        let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?;
+        file.write_all(text.as_bytes())?;
     }
-    let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?;
-    file.write_all(text.as_bytes())?;
-    own(path, user)
-}
-
-fn own(path: &Path, user: User) -> io::Result<()> {
-    let is_own = fs::symlink_metadata(path).is_ok_and(|metadata| {
-        use std::os::unix::fs::MetadataExt as _;
-        (metadata.uid(), metadata.gid()) == (user.uid, user.gid)
-    });
-    if is_own { Ok(()) } else { chown(path, Some(user.uid), Some(user.gid)) }
+    Ok(())
 }
 
 /// Starts the worker.
