@@ -1,5 +1,6 @@
 //! Everything that is automated in this workspace: `cargo xtask --help`.
 
+mod bootstrap;
 mod ci;
 mod fixtures;
 mod tidy;
@@ -24,6 +25,8 @@ enum Task {
     Long,
     /// Check the rules that no compiler checks: who may depend on whom, file sizes, where versions stand
     Tidy,
+    /// Build the program in machine images, linked statically
+    Bootstrap,
     /// Record the protocol fixtures again, from real masters and workers
     Fixtures,
     /// Look for known vulnerabilities in dependencies; needs the network
@@ -46,6 +49,7 @@ fn run(task: Task) -> anyhow::Result<()> {
         Task::Ci => ci::run(),
         Task::Long => ci::run_long(),
         Task::Tidy => tidy::run(),
+        Task::Bootstrap => bootstrap::run(),
         Task::Fixtures => fixtures::run(),
         Task::Advisories => ci::advisories(),
     }
