@@ -1,6 +1,8 @@
-//! What tests of several crates share: real programs of stock Buildbot, started and stopped; a strict reader of metrics.
+//! What tests of several crates share: real programs of stock Buildbot, started and stopped; a laboratory that behaves
+//! like EC2; a strict reader of metrics.
 //! Never shipped.
 
+pub mod ec2;
 pub mod exposition;
 pub mod venv;
 pub mod worker;
