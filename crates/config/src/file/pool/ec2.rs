@@ -77,7 +77,7 @@ pub(in crate::file) const EC2: Keys = Keys {
             Key::new(
                 "price_multiplier",
                 Kind::Number,
-                "what is bid: so many times `multiplied-price`, instead",
+                "what is bid: so many times `multiplied-price`, and never more than `max_spot_price`",
             ),
             Key::new(
                 "multiplied-price",
@@ -86,7 +86,6 @@ pub(in crate::file) const EC2: Keys = Keys {
                       below for 95 % of the last seven days, or the price on demand",
             )
             .default(Fallback::Text("market")),
-            Key::new("bid-ceiling", Kind::Number, "the most that is ever bid, whatever a multiplier gives"),
             Key::new("bid-above-on-demand", Kind::Bool, "whether a bid may be above the price on demand")
                 .default(Fallback::Bool(false)),
             Key::new("product_description", Kind::Text, "what the market's prices are asked for")
@@ -470,34 +469,30 @@ fn types(table: &Table<'_>) -> Option<Vec<TypeChoice>> {
 /// How the spot market is bought on, and whether it is.
 fn spot(table: &Table<'_>) -> (Option<Spot>, bool) {
     let wanted = table.bool("spot_instance");
-    let keys =
-        ["max_spot_price", "price_multiplier", "multiplied-price", "bid-ceiling", "bid-above-on-demand"];
+    let keys = ["max_spot_price", "price_multiplier", "multiplied-price", "bid-above-on-demand"];
     if !wanted {
         for value in keys.iter().filter_map(|key| table.value(key)) {
             value.error("without `spot_instance = true` nothing is bid");
         }
         return (None, false);
     }
-    let money = |key| table.number(key).map(Money::from_units);
+    let most = table.value("max_spot_price").and_then(|_| table.number("max_spot_price"));
+    let most = most.map(Money::from_units);
     let multiplier = table.value("price_multiplier").and_then(|_| table.number("price_multiplier"));
-    let absolute = table.value("max_spot_price").and_then(|_| money("max_spot_price"));
-    if let (Some(_), Some(value)) = (absolute, table.value("price_multiplier")) {
-        value
-            .error("`price_multiplier` does not go together with `max_spot_price`")
-            .help("the most that it may come to is `bid-ceiling`");
+    if let Some(value) = table.value("price_multiplier").filter(|_| multiplier.is_some_and(|by| by <= 0.0)) {
+        value.error("nothing is sold to who bids nothing");
     }
-    let ceiling = table.value("bid-ceiling").and_then(|_| money("bid-ceiling"));
-    if let (Some(bid), Some(ceiling), Some(value)) = (absolute, ceiling, table.value("max_spot_price"))
-        && bid > ceiling
+    if let Some(value) = table.value("multiplied-price").filter(|_| table.value("price_multiplier").is_none())
     {
-        value.error(format!("`max_spot_price` is above `bid-ceiling`, which is {ceiling}"));
+        value.error("without `price_multiplier` nothing is multiplied");
     }
-    let bid = match (absolute, multiplier, table.choice("multiplied-price")) {
-        (Some(bid), ..) => Bid::Absolute(bid),
-        (None, Some(factor), Some("p95")) => Bid::TimesP95(factor),
-        (None, Some(factor), Some("on-demand")) => Bid::TimesOnDemand(factor),
-        (None, Some(factor), _) => Bid::TimesMarket(factor),
-        (None, None, _) => Bid::OnDemand,
+    // As in EC2LatentWorker: `max_spot_price` is what is bid, or, with a multiplier, the most that it may come to.
+    let (bid, ceiling) = match (most, multiplier, table.choice("multiplied-price")) {
+        (Some(bid), None, _) => (Bid::Absolute(bid), None),
+        (most, Some(factor), Some("p95")) => (Bid::TimesP95(factor), most),
+        (most, Some(factor), Some("on-demand")) => (Bid::TimesOnDemand(factor), most),
+        (most, Some(factor), _) => (Bid::TimesMarket(factor), most),
+        (None, None, _) => (Bid::OnDemand, None),
     };
     let product = table.text("product_description").map_or("Linux/UNIX", |(product, _)| product).to_owned();
     (Some(Spot { bid, ceiling, above_on_demand: table.bool("bid-above-on-demand"), product }), true)

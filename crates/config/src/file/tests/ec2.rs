@@ -95,17 +95,25 @@ security_group_ids = ["sg-2"]
 }
 
 #[test]
-fn bids_are_an_amount_or_a_multiple_and_never_both() {
-    let bid = |text: &str| template(&format!("{LEAST}spot_instance = true\n{text}")).spot.unwrap().bid;
-    assert_eq!(bid("max_spot_price = 0.05"), Bid::Absolute(Money::from_units(0.05)));
-    assert_eq!(bid("price_multiplier = 1.2"), Bid::TimesMarket(1.2));
-    assert_eq!(bid("price_multiplier = 1.2\nmultiplied-price = \"p95\""), Bid::TimesP95(1.2));
-    let wrong = |text: &str| wrong(1, &format!("{LEAST}{text}"));
-    has(
-        &wrong("spot_instance = true\nmax_spot_price = 1\nprice_multiplier = 2"),
-        "does not go together with `max_spot_price`",
+fn bids_are_an_amount_or_a_multiple_with_an_amount_that_it_never_exceeds() {
+    let spot = |text: &str| {
+        let spot = template(&format!("{LEAST}spot_instance = true\n{text}")).spot.unwrap();
+        (spot.bid, spot.ceiling)
+    };
+    let cent = |cents: f64| Money::from_units(cents / 100.0);
+    assert_eq!(spot(""), (Bid::OnDemand, None));
+    assert_eq!(spot("max_spot_price = 0.05"), (Bid::Absolute(cent(5.0)), None));
+    assert_eq!(spot("price_multiplier = 1.2"), (Bid::TimesMarket(1.2), None));
+    assert_eq!(
+        spot("price_multiplier = 1.2\nmax_spot_price = 0.05"),
+        (Bid::TimesMarket(1.2), Some(cent(5.0))),
+        "as in EC2LatentWorker"
     );
-    has(&wrong("spot_instance = true\nmax_spot_price = 1\nbid-ceiling = 0.5"), "above `bid-ceiling`");
+    assert_eq!(spot("price_multiplier = 1.2\nmultiplied-price = \"p95\"").0, Bid::TimesP95(1.2));
+    assert_eq!(spot("price_multiplier = 0.7\nmultiplied-price = \"on-demand\"").0, Bid::TimesOnDemand(0.7));
+    let wrong = |text: &str| wrong(1, &format!("{LEAST}{text}"));
+    has(&wrong("spot_instance = true\nprice_multiplier = 0"), "nothing is sold to who bids nothing");
+    has(&wrong("spot_instance = true\nmultiplied-price = \"p95\""), "without `price_multiplier`");
     has(&wrong("max_spot_price = 1"), "without `spot_instance = true` nothing is bid");
     has(&wrong("on-demand = false"), "there is nothing else to buy");
 }
