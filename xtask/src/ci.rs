@@ -5,12 +5,15 @@ use std::{env, process::Command};
 use anyhow::Result;
 
 use crate::{
-    tidy,
+    terraform, tidy,
     tools::{self, cargo, cargo_subcommand, command, system_program},
 };
 
 const NEXTEST: (&str, &str) = ("cargo-nextest", "0.9.143");
 const DENY: (&str, &str) = ("cargo-deny", "0.20.2");
+
+/// The program with EC2, which `cargo build` leaves out as its SDK takes minutes to compile.
+const EC2: [&str; 2] = ["--features", "ganger/ec2"];
 
 pub(crate) fn run() -> Result<()> {
     prerequisites()?;
@@ -18,18 +21,22 @@ pub(crate) fn run() -> Result<()> {
     tidy::run()?;
     tools::run(
         "lints",
-        &mut cargo(&["clippy", "--workspace", "--all-targets", "--locked", "--", "-D", "warnings"]),
+        cargo(&["clippy", "--workspace", "--all-targets", "--locked"])
+            .args(EC2)
+            .args(["--", "-D", "warnings"]),
     )?;
     tools::run("workers for the tests", &mut command("python3", &["tests/python/venvs.py", "--ci"]))?;
-    tools::run("tests", &mut cargo(&["nextest", "run", "--workspace", "--locked", "--profile", "ci"]))?;
+    tools::run("tests", cargo(&["nextest", "run", "--workspace", "--locked", "--profile", "ci"]).args(EC2))?;
     recorded_demand()?;
+    terraform::run()?;
     tools::run(
         "examples in the documentation",
-        &mut cargo(&["test", "--doc", "--workspace", "--locked", "--quiet"]),
+        cargo(&["test", "--doc", "--workspace", "--locked", "--quiet"]).args(EC2),
     )?;
     tools::run(
         "documentation",
         cargo(&["doc", "--workspace", "--no-deps", "--document-private-items", "--locked", "--quiet"])
+            .args(EC2)
             .env("RUSTDOCFLAGS", "-D warnings"),
     )?;
     tools::run(
@@ -43,7 +50,9 @@ pub(crate) fn run_long() -> Result<()> {
     tools::run("every worker version", &mut command("python3", &["tests/python/venvs.py", "--all"]))?;
     tools::run(
         "tests with every worker version",
-        cargo(&["nextest", "run", "--workspace", "--locked", "--profile", "ci"]).env("GANGER_WORKERS", "all"),
+        cargo(&["nextest", "run", "--workspace", "--locked", "--profile", "ci"])
+            .args(EC2)
+            .env("GANGER_WORKERS", "all"),
     )?;
     tools::run("thousands of random worlds of pools", scenarios(&["chaos"]).env("GANGER_SEEDS", "4000"))
 }

@@ -3,6 +3,8 @@
 mod bootstrap;
 mod ci;
 mod fixtures;
+mod policy;
+mod terraform;
 mod tidy;
 mod tools;
 
@@ -29,6 +31,8 @@ enum Task {
     Bootstrap,
     /// Record the protocol fixtures again, from real masters and workers
     Fixtures,
+    /// Apply the Terraform module of the examples to an emulated EC2
+    Terraform,
     /// Look for known vulnerabilities in dependencies; needs the network
     Advisories,
 }
@@ -51,6 +55,7 @@ fn run(task: Task) -> anyhow::Result<()> {
         Task::Tidy => tidy::run(),
         Task::Bootstrap => bootstrap::run(),
         Task::Fixtures => fixtures::run(),
+        Task::Terraform => terraform::run(),
         Task::Advisories => ci::advisories(),
     }
 }

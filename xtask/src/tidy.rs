@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, fs, path::Path};
 use anyhow::{Context as _, Result, bail};
 use serde_json::Value;
 
-use crate::tools;
+use crate::{policy, tools};
 
 /// Which of our crates a crate may use, and nothing else of ours. Development dependencies are free, but for
 /// `ganger-testkit`, which nothing may ship.
@@ -65,6 +65,7 @@ pub(crate) fn run() -> Result<()> {
         let manifest = package["manifest_path"].as_str().unwrap_or_default();
         check_manifest(Path::new(manifest), &mut problems)?;
     }
+    policy::check(&mut problems)?;
     if problems.is_empty() {
         return Ok(());
     }
