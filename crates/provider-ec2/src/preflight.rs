@@ -82,7 +82,7 @@ fn help(code: &str) -> &'static str {
         }
         code if code.starts_with("InvalidKeyPair") => "key pairs are of one region each: import it there",
         "InvalidParameterValue" => "EC2 names the value that it does not take",
-        _ => "see docs/ec2-errors.md",
+        _ => "see docs/ec2.md, “When it does not work”",
     }
 }
 
