@@ -202,3 +202,27 @@ fn what_makes_another_machine_makes_another_template_and_prices_do_not() {
     assert_ne!(first, of(&format!("{LEAST}instance_profile_name = \"x\"")));
     assert_eq!(first, of(&format!("{LEAST}spot_instance = true\non-demand = true")));
 }
+
+#[test]
+fn the_example_buys_on_the_market_and_on_demand_and_can_enroll() {
+    let config = example("ec2.toml").config;
+    let PoolProvider::Ec2(template) = &config.pools[0].provider else { panic!("no EC2") };
+    assert_eq!(template.spot.as_ref().unwrap().bid, Bid::OnDemand);
+    assert!(template.on_demand && template.types.len() == 2);
+    assert!(config.pools[0].enrolls() && config.master.enroll.is_some());
+}
+
+#[test]
+fn configurations_in_the_documents_are_good() {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/ec2.md");
+    let page = fs::read_to_string(path).unwrap();
+    let blocks = page.split("```toml\n").skip(1).map(|rest| rest.split("```").next().unwrap());
+    let pools: Vec<_> =
+        blocks.filter(|block| block.contains("[[pool]]")).map(|block| good(block).config).collect();
+    let [least, converted] = &pools[..] else { panic!("{} pools", pools.len()) };
+    assert!(least.master.enroll.is_some());
+    let PoolProvider::Ec2(template) = &converted.pools[0].provider else { panic!("no EC2") };
+    let spot = template.spot.as_ref().unwrap();
+    assert_eq!((spot.bid, spot.ceiling), (Bid::TimesMarket(1.5), Some(Money::from_units(0.09))));
+    assert_eq!(template.block_devices[0].size, Some(100));
+}
