@@ -22,7 +22,6 @@ pub(crate) struct Suppliers {
     /// The addresses that are bound for workers, in the order of the configuration.
     pub(crate) listen: Vec<String>,
     /// Where machines enroll, if they can.
-    #[cfg_attr(not(feature = "ec2"), expect(dead_code, reason = "only machines elsewhere enroll"))]
     pub(crate) enroll: Option<EnrollPoint>,
 }
 
