@@ -109,8 +109,9 @@ pub(crate) async fn preflight(config: &Config, pool: &Pool) -> Vec<Finding> {
     let bad = |problem: PoolProblem| Finding {
         subject: problem.key.map_or_else(|| subject.clone(), |key| format!("`{key}`")),
         verdict: Verdict::Bad,
+        // Without a key the text says itself what to do.
+        help: problem.key.map(|_| "change it in ganger.toml".to_owned()),
         text: problem.message,
-        help: Some("change it in ganger.toml".to_owned()),
     };
     problems.into_iter().map(bad).collect()
 }
@@ -241,5 +242,15 @@ mod tests {
         check(&["tcp:[::]:9989"], Some("[::1]:9989"));
         check(&["tcp:ci.example.org:9989"], Some("ci.example.org:9989"));
         check(&["unix:/x"], None);
+    }
+
+    #[cfg(not(feature = "ec2"))]
+    #[test]
+    fn a_program_without_ec2_says_how_to_get_one_that_has_it() {
+        let example = concat!(env!("CARGO_MANIFEST_DIR"), "/../../examples/ec2.toml");
+        let config = config::load(example.as_ref()).expect("the example is good").config;
+        let problems = problems(&config, &config.pools[0]);
+        let [problem] = &problems[..] else { panic!("{problems:?}") };
+        assert!(problem.message.contains("cargo build --release -p ganger --features ec2"), "{problem:?}");
     }
 }
