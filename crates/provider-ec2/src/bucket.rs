@@ -81,7 +81,7 @@ mod tests {
     #[test]
     fn a_burst_goes_through_and_then_calls_come_at_the_rate() {
         let (buckets, now) = (Full::default(), Instant::now());
-        let mut at = || reserve(&buckets, "r", Class::Run, now).map(|at| at - now);
+        let at = || reserve(&buckets, "r", Class::Run, now).map(|at| at - now);
         for _ in 0..5 {
             assert_eq!(at(), Ok(Duration::ZERO));
         }

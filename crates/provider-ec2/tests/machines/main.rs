@@ -1,0 +1,5 @@
+//! The provider against an EC2 that answers over HTTP: moto, behind a proxy that makes what moto lacks.
+
+mod conformance;
+mod site;
+mod trouble;
