@@ -38,7 +38,7 @@ cp "$bootstrap" "$out/root/image/ganger-bootstrap"
 env -i PATH=/usr/sbin:/usr/bin:/sbin:/bin WHEELS=/root/image/wheels chroot "$out" \
     sh /root/image/provision.sh /root/image/ganger-bootstrap
 rm -rf "$out/root/image"
-systemctl --root "$out" enable systemd-networkd.service >/dev/null 2>&1 ||
+SYSTEMD_OFFLINE=1 systemctl --root "$out" enable systemd-networkd.service >/dev/null 2>&1 ||
     chroot "$out" systemctl enable systemd-networkd.service
 echo ganger-worker > "$out/etc/hostname"
 if [ -z "$disk" ]; then

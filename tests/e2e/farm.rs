@@ -43,6 +43,12 @@ impl Farm {
         Self::new(&format!(", {endpoint:?}"), "", objects)
     }
 
+    /// The same with one more endpoint and more keys of `[master]`.
+    #[cfg(feature = "ec2")]
+    pub(crate) fn listening_too_with(endpoint: &str, settings: &str, objects: &str) -> Self {
+        Self::new(&format!(", {endpoint:?}"), settings, objects)
+    }
+
     fn new(endpoints: &str, settings: &str, objects: &str) -> Self {
         let directory = tempfile::tempdir().expect("a scratch directory");
         let [endpoints, settings, objects] = [endpoints, settings, objects].map(str::to_owned);

@@ -3,6 +3,8 @@
 mod builds;
 mod clients;
 mod crashes;
+#[cfg(feature = "ec2")]
+mod ec2;
 mod farm;
 mod generations;
 mod logs;

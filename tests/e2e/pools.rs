@@ -23,7 +23,7 @@ fn pool(max: u32, keys: &str, local: &str) -> String {
 }
 
 /// A builder on the pool that runs this shell command.
-fn builder(name: &str, command: &str) -> String {
+pub(crate) fn builder(name: &str, command: &str) -> String {
     format!(
         "[[builder]]\nname = {name:?}\nworkers = [\"p\"]\n\
          [[builder.step]]\ntype = \"ShellCommand\"\nname = \"run\"\ncommand = '''{command}'''\n{}",
@@ -49,12 +49,12 @@ fn at_gate(scratch: &Path) -> usize {
 
 impl Farm {
     /// What `ganger pool show` says of the pool.
-    fn pool(&self) -> Value {
+    pub(crate) fn pool(&self) -> Value {
         self.json(&["pool", "show", "p"])
     }
 
     /// Asks for builds.
-    fn ask(&self, builder: &str, times: usize, args: &[&str]) {
+    pub(crate) fn ask(&self, builder: &str, times: usize, args: &[&str]) {
         for _ in 0..times {
             let output = self.ganger(&[&["force", builder], args].concat());
             assert!(output.status.success(), "force: {}", String::from_utf8_lossy(&output.stderr));
@@ -62,7 +62,7 @@ impl Farm {
     }
 
     /// All builds of a builder, by number.
-    fn builds(&self, builder: &str) -> Vec<Value> {
+    pub(crate) fn builds(&self, builder: &str) -> Vec<Value> {
         let found = self.json(&["builds", builder, "-n", "1000"]);
         let mut builds = found["builds"].as_array().expect("a list").clone();
         builds.sort_by_key(|build| build["number"].as_i64());
@@ -70,7 +70,7 @@ impl Farm {
     }
 
     /// Waits until so many builds of a builder succeeded; all of its builds.
-    fn wait_succeeded(&mut self, builder: &str, count: usize) -> Vec<Value> {
+    pub(crate) fn wait_succeeded(&mut self, builder: &str, count: usize) -> Vec<Value> {
         self.eventually("the builds succeed", |farm| {
             let builds = farm.builds(builder);
             let good = builds.iter().filter(|build| build["results"] == 0).count();
@@ -127,7 +127,7 @@ impl Farm {
     }
 
     /// A property of a build.
-    fn property(&self, builder: &str, build: &Value, name: &str) -> Value {
+    pub(crate) fn property(&self, builder: &str, build: &Value, name: &str) -> Value {
         self.detail(builder, build["number"].as_i64().expect("a number"))["properties"][name]["value"].clone()
     }
 }

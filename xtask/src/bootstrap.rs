@@ -6,9 +6,17 @@ use anyhow::{Context as _, Result};
 
 use crate::tools;
 
-/// Builds it with glibc: the standard library for musl is not part of every installation of Rust.
+/// Builds it, and says where it is.
 #[expect(clippy::print_stdout, reason = "other programs read where it is")]
 pub(crate) fn run() -> Result<()> {
+    let program = build()?;
+    let size = fs::metadata(&program).with_context(|| format!("no {}", program.display()))?.len();
+    println!("{} ({} KiB)", program.display(), size / 1024);
+    Ok(())
+}
+
+/// Builds it with glibc: the standard library for musl is not part of every installation of Rust.
+pub(crate) fn build() -> Result<PathBuf> {
     let triple = format!("{}-unknown-linux-gnu", env::consts::ARCH);
     let mut build = tools::cargo(&[
         "build",
@@ -22,8 +30,5 @@ pub(crate) fn run() -> Result<()> {
     ]);
     tools::run("ganger-bootstrap", build.env("RUSTFLAGS", "-C target-feature=+crt-static"))?;
     let target = env::var_os("CARGO_TARGET_DIR").map_or_else(|| tools::root().join("target"), PathBuf::from);
-    let program = target.join(&triple).join("bootstrap").join("ganger-bootstrap");
-    let size = fs::metadata(&program).with_context(|| format!("no {}", program.display()))?.len();
-    println!("{} ({} KiB)", program.display(), size / 1024);
-    Ok(())
+    Ok(target.join(&triple).join("bootstrap").join("ganger-bootstrap"))
 }

@@ -5,7 +5,7 @@ use std::{env, process::Command};
 use anyhow::Result;
 
 use crate::{
-    terraform, tidy,
+    ec2_lab, terraform, tidy,
     tools::{self, cargo, cargo_subcommand, command, system_program},
 };
 
@@ -26,6 +26,7 @@ pub(crate) fn run() -> Result<()> {
             .args(["--", "-D", "warnings"]),
     )?;
     tools::run("workers for the tests", &mut command("python3", &["tests/python/venvs.py", "--ci"]))?;
+    ec2_lab::image()?;
     tools::run("tests", cargo(&["nextest", "run", "--workspace", "--locked", "--profile", "ci"]).args(EC2))?;
     recorded_demand()?;
     terraform::run()?;

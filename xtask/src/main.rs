@@ -2,6 +2,7 @@
 
 mod bootstrap;
 mod ci;
+mod ec2_lab;
 mod fixtures;
 mod policy;
 mod terraform;
@@ -29,12 +30,23 @@ enum Task {
     Tidy,
     /// Build the program in machine images, linked statically
     Bootstrap,
+    /// Run an EC2 on this machine, whose instances really boot the worker's image, until Ctrl-C. Needs root
+    Ec2Lab {
+        #[command(subcommand)]
+        only: Option<OfLab>,
+    },
     /// Record the protocol fixtures again, from real masters and workers
     Fixtures,
     /// Apply the Terraform module of the examples to an emulated EC2
     Terraform,
     /// Look for known vulnerabilities in dependencies; needs the network
     Advisories,
+}
+
+#[derive(Subcommand)]
+enum OfLab {
+    /// Only build the image, unless it is there
+    Image,
 }
 
 #[expect(clippy::print_stderr, reason = "this is where errors are told")]
@@ -54,6 +66,8 @@ fn run(task: Task) -> anyhow::Result<()> {
         Task::Long => ci::run_long(),
         Task::Tidy => tidy::run(),
         Task::Bootstrap => bootstrap::run(),
+        Task::Ec2Lab { only: None } => ec2_lab::run(),
+        Task::Ec2Lab { only: Some(OfLab::Image) } => ec2_lab::image(),
         Task::Fixtures => fixtures::run(),
         Task::Terraform => terraform::run(),
         Task::Advisories => ci::advisories(),

@@ -2,7 +2,7 @@
 
 use std::{fs, io, path::PathBuf, sync::Arc};
 
-use model::ec2::{Bid, Template};
+use model::ec2::Template;
 use pools::metadata;
 
 use crate::user_data;
@@ -57,13 +57,6 @@ impl Settings {
                 let problem = format!("{address:?}; machines need HOST:PORT");
                 problems.push(SettingsError::Value { field, problem });
             }
-        }
-        if let Some(spot) = &self.template.spot
-            && let (Bid::Absolute(bid), Some(ceiling)) = (spot.bid, spot.ceiling)
-            && bid > ceiling
-        {
-            let problem = format!("{bid}, above the ceiling of {ceiling}");
-            problems.push(SettingsError::Value { field: "max_spot_price", problem });
         }
         problems.extend(self.text().err());
         problems

@@ -338,6 +338,15 @@ fn placement(table: &Table<'_>, common: Option<&Table<'_>>) -> Option<Placement>
     if let (Some(_), Some(zones)) = (table.value("subnet_id"), table.value("zones")) {
         zones.error("`zones` does not go together with `subnet_id`: a subnet is in one zone");
     }
+    let has_subnets = of("subnet_id").is_some() && table.value("zones").is_none();
+    if let Some(name) =
+        of("security_name").filter(|_| has_subnets).and_then(|table| table.value("security_name"))
+    {
+        name.error(
+            "`security_name` does not go together with `subnet_id`: EC2 finds names in the default VPC only",
+        )
+        .help("`security_group_ids`");
+    }
     let image = image(table, common);
     let region = text("region");
     if of("region").is_none() {

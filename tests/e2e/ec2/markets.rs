@@ -1,0 +1,49 @@
+//! The spot market: empty, dear, and taking machines back.
+
+use std::time::Duration;
+
+use testkit::ec2::proxy::Market;
+
+use super::{Site, Wishes};
+
+const SPOT: &str = "spot_instance = true\nmax_spot_price = 0.05";
+
+#[test]
+fn a_zone_that_has_none_left_is_followed_by_the_next() {
+    let mut site = Site::start(&Wishes { pool: "build_wait_timeout = 1", ec2: SPOT, ..Wishes::default() });
+    site.lab.proxy().set(|settings| settings.set_capacity("us-east-1a", "c5.large", Market::Spot, 0));
+    site.farm.ask("b", 2, &[]);
+    let builds = site.farm.wait_succeeded("b", 2);
+    assert!(site.launches() >= 1);
+    let offering = site.farm.property("b", &builds[0], "price");
+    assert!(offering.as_f64().is_some_and(|price| price <= 0.05), "{offering}");
+    site.wait_for_nothing();
+}
+
+#[test]
+fn a_build_whose_machine_is_taken_back_is_built_elsewhere_once() {
+    let mut site = Site::start(&Wishes {
+        max: 2,
+        pool: "build_wait_timeout = 2",
+        ec2: SPOT,
+        // Longer than the market gives the first machine.
+        command: "sleep 12",
+        ..Wishes::default()
+    });
+    site.farm.ask("b", 1, &[]);
+    site.farm.eventually("a build runs", |farm| farm.newest("b"));
+    let first = site.machines().into_iter().next().expect("a machine");
+    site.lab.interrupt(&first, Duration::from_secs(20)).expect("it runs");
+    site.farm.eventually("the replacement is there before the first one is gone", |farm| {
+        (farm.pool()["live"].as_i64()? >= 2).then_some(())
+    });
+    let retried = site.farm.eventually("the first build is given up before its machine goes", |farm| {
+        farm.find("b", 1).filter(|build| !build["complete_at"].is_null())
+    });
+    assert_eq!(retried["results"], 5, "RETRY: {retried}");
+    site.lab.proxy().reclaim(&first).expect("it is there");
+    let builds = site.farm.wait_succeeded("b", 1);
+    assert_eq!(builds.iter().filter(|build| build["results"] == 0).count(), 1, "{builds:?}");
+    assert_ne!(site.farm.property("b", &builds[1], "instance_id"), first.as_str());
+    site.wait_for_nothing();
+}
