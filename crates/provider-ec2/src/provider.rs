@@ -175,11 +175,6 @@ impl Inner {
                 _ => offerings.push(offer.offering(offer.price, None)),
             }
         }
-        if offerings.is_empty() {
-            let text = "on all spot markets prices are above 80 % of the bids, and machines are not to be bought on \
-                        demand";
-            return Err(error::capacity("SpotMaxPriceTooLow", text.to_owned()));
-        }
         Ok(Capabilities {
             offerings,
             batch: match template.enrollment {
