@@ -30,6 +30,7 @@ pub(crate) fn run() -> Result<()> {
     tools::run("tests", cargo(&["nextest", "run", "--workspace", "--locked", "--profile", "ci"]).args(EC2))?;
     recorded_demand()?;
     terraform::run()?;
+    tools::run("cloud-init user data", &mut command("python3", &["tests/python/test_cloud_init.py"]))?;
     tools::run(
         "examples in the documentation",
         cargo(&["test", "--doc", "--workspace", "--locked", "--quiet"]).args(EC2),
