@@ -4,7 +4,8 @@
 #   provision.sh BOOTSTRAP      the program ganger-bootstrap
 #
 # Stock buildbot-worker, pinned; a user for it; the unit that starts ganger-bootstrap. Nothing about a master, a name or a
-# password: that comes from the instance's metadata. WHEELS names a directory to install from instead of PyPI.
+# password: that comes from the instance's metadata. WHEELS names a directory to install from instead of PyPI; PYTHON
+# another interpreter, from 3.11 on.
 set -eu
 
 here=$(cd "$(dirname "$0")" && pwd)
@@ -16,7 +17,7 @@ if ! id buildbot >/dev/null 2>&1; then
 fi
 install -d -o buildbot -g buildbot -m 700 /var/lib/buildbot-worker
 
-python3 -m venv "$worker"
+"${PYTHON:-python3}" -m venv "$worker"
 if [ -n "${WHEELS:-}" ]; then
     "$worker/bin/pip" install --quiet --no-index --find-links "$WHEELS" --requirement "$here/worker.txt"
 else
