@@ -347,4 +347,5 @@ class Text(unittest.TestCase):
 
 
 if __name__ == "__main__":
-    unittest.main()
+    # Says what is skipped, and why.
+    unittest.main(verbosity=2)
