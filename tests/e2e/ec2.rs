@@ -1,6 +1,7 @@
 //! Pools on EC2: its API over HTTP, machines that boot the image, metadata at its real address, stock workers that build.
 
 mod crashes;
+mod enrollment;
 mod lives;
 mod markets;
 
@@ -14,6 +15,8 @@ use crate::{farm::Farm, pools::builder};
 struct Site {
     farm: Farm,
     lab: Lab,
+    /// Where machines enroll, on this machine.
+    enroll: u16,
 }
 
 impl Drop for Site {
@@ -65,7 +68,7 @@ impl Site {
         );
         let endpoint = format!("tcp:127.0.0.1:{workers}");
         let farm = Farm::listening_too_with(&endpoint, &settings, &objects);
-        Self { farm, lab }
+        Self { farm, lab, enroll }
     }
 
     /// Machines that EC2 says are there.

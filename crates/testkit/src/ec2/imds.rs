@@ -100,6 +100,18 @@ impl Imds {
         }
     }
 
+    /// What a machine's metadata says, and what it would say of its identity: the document, and its `rsa2048`.
+    ///
+    /// # Errors
+    /// There is no such machine, or nothing can be signed.
+    pub fn identity(&self, id: &str) -> anyhow::Result<(InstanceMetadata, String, String)> {
+        let instance = self.instances().values().find(|instance| instance.id == id).cloned();
+        let instance = instance.with_context(|| format!("no machine {id} runs"))?;
+        let document = document(&instance);
+        let signature = self.0.identity.pkcs7(&document)?;
+        Ok((instance, document, String::from_utf8_lossy(&signature).into_owned()))
+    }
+
     /// Paths that were asked for, with whoever asked.
     pub fn asked(&self) -> Vec<(IpAddr, String)> {
         self.0.asked.lock().unwrap_or_else(PoisonError::into_inner).clone()
