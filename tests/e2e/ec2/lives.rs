@@ -52,7 +52,7 @@ fn a_machine_whose_worker_never_comes_is_ended_and_its_console_is_kept() {
         why.to_string().contains("boot_timeout").then_some(why)
     });
     assert!(gone.to_string().contains("console"), "{gone}");
-    assert_eq!(site.machines().len().min(1), site.machines().len(), "no more machines than the maximum");
+    assert!(site.machines().len() <= 1, "more machines than the maximum");
 }
 
 #[test]
