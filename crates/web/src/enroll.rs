@@ -23,7 +23,8 @@ use crate::peers::Peers;
 /// The longest body.
 const BODY: usize = 64 << 10;
 
-/// How long a request may take to come in, and its answer to be found.
+/// How long a body may take to come in. What is done about it takes as long as it takes: a machine that was let in must hear
+/// so.
 const WITHIN: Duration = Duration::from_secs(20);
 
 /// When to ask again, in seconds.
@@ -66,16 +67,17 @@ pub(crate) fn routes(office: Office, peer: SocketAddr) -> Router {
         .with_state(desk)
 }
 
-/// Bounds the time, and turns away who was refused too often.
+/// Turns away who was refused too often.
 async fn bounded(State(desk): State<Desk>, request: Request, next: Next) -> Response {
     let (peers, peer) = (&desk.office.0.peers, desk.peer.ip());
     if !peers.may_ask(peer) {
         let message = "too much was refused to this address of late";
-        return answer(StatusCode::TOO_MANY_REQUESTS, "busy", message);
+        let mut response = answer(StatusCode::TOO_MANY_REQUESTS, "busy", message);
+        // The place is for somebody else.
+        response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+        return response;
     }
-    let Ok(response) = timeout(WITHIN, next.run(request)).await else {
-        return answer(StatusCode::SERVICE_UNAVAILABLE, "later", "it took too long");
-    };
+    let response = next.run(request).await;
     // What is only too early is no fault of whoever asks.
     if response.status().is_client_error() && response.status() != StatusCode::CONFLICT {
         peers.refused(peer);
@@ -149,10 +151,13 @@ impl Desk {
     }
 }
 
-/// A body, if it is not too long.
+/// A body, if it is not too long, and comes in time.
 async fn whole(body: Body) -> Result<Vec<u8>, Response> {
     let too_long = |_| answer(StatusCode::PAYLOAD_TOO_LARGE, "size", "a body has at most 64 KiB");
-    to_bytes(body, BODY).await.map(Into::into).map_err(too_long)
+    match timeout(WITHIN, to_bytes(body, BODY)).await {
+        Ok(body) => body.map(Into::into).map_err(too_long),
+        Err(_) => Err(answer(StatusCode::REQUEST_TIMEOUT, "slow", "the body did not come in time")),
+    }
 }
 
 fn done(result: Result<(), Denial>) -> Response {

@@ -127,13 +127,18 @@ impl Server {
                     tasks.spawn(async move {
                         let ended = match tls {
                             None => connection(stream, routes, &stop).await.map_err(io::Error::other),
-                            Some(tls) => match timeout(HANDSHAKE_WITHIN, tls.accept(stream)).await {
-                                Ok(Ok(stream)) => {
-                                    connection(stream, routes, &stop).await.map_err(io::Error::other)
+                            Some(tls) => {
+                                let handshake = timeout(HANDSHAKE_WITHIN, tls.accept(stream));
+                                match stop.run_until_cancelled(handshake).await {
+                                    Some(Ok(Ok(stream))) => {
+                                        connection(stream, routes, &stop).await.map_err(io::Error::other)
+                                    }
+                                    Some(Ok(Err(error))) => Err(error),
+                                    Some(Err(_)) => Err(io::ErrorKind::TimedOut.into()),
+                                    // Who has not said who he is waits for the next master.
+                                    None => Ok(()),
                                 }
-                                Ok(Err(error)) => Err(error),
-                                Err(_) => Err(io::ErrorKind::TimedOut.into()),
-                            },
+                            }
                         };
                         if let Err(error) = ended {
                             debug!(%peer, error = &error as &dyn std::error::Error, "HTTP connection ended");
