@@ -161,7 +161,7 @@ impl Drop for Lab {
             let _ended = launcher.join();
         }
         for (_, machine) in self.shared.machines().drain() {
-            machine.end(Duration::ZERO);
+            machine.end();
         }
     }
 }
@@ -216,7 +216,7 @@ impl Shared {
                 _ if is_known => {
                     if let Some(machine) = self.machines().remove(id) {
                         self.imds.withdraw(machine.address.into());
-                        machine.end(POWER_OFF);
+                        machine.end();
                     }
                 }
                 _ => {}
@@ -301,14 +301,13 @@ impl Shared {
 }
 
 impl Machine {
-    /// Powers it off, and pulls the plug when that takes too long.
-    fn end(mut self, within: Duration) {
+    /// Powers it off, and pulls the plug when that takes too long. What runs in it would outlive its launcher, were that killed
+    /// at once.
+    fn end(mut self) {
         let begun = Instant::now();
-        if !within.is_zero() {
-            let pid = self.process.id().to_string();
-            let _asked = Command::new("kill").args(["-TERM", &pid]).status();
-        }
-        while begun.elapsed() < within {
+        let pid = self.process.id().to_string();
+        let _asked = Command::new("kill").args(["-TERM", &pid]).status();
+        while begun.elapsed() < POWER_OFF {
             if matches!(self.process.try_wait(), Ok(Some(_))) {
                 return;
             }
