@@ -5,12 +5,20 @@ mod ec2;
 mod local;
 mod never;
 
-use std::{collections::BTreeSet, fmt::Display, num::NonZeroU32, sync::Arc, time::Duration};
+use std::{
+    collections::BTreeSet,
+    fmt::{Debug, Display, Write as _},
+    num::NonZeroU32,
+    sync::Arc,
+    time::Duration,
+};
 
 use ::model::{
     Timetable, TimetableError,
     pool::{Billing, Budget, Class, Idle, Money, PoolLimits, PoolSpec, Scheduled, Stopped, Warm},
 };
+
+use sha2::{Digest as _, Sha256};
 
 use super::{Names, PoolProblem, secret, worker};
 use crate::{
@@ -329,6 +337,15 @@ pub(super) fn report(table: &Value<'_>, problem: PoolProblem) {
         None => head(table.reading, provider.unwrap_or(*table).span()),
     };
     table.reading.sink.error(span, problem.message);
+}
+
+/// A digest of all that makes one machine another than the next.
+fn digest(of: &impl Debug) -> String {
+    Sha256::digest(format!("{of:?}")).iter().take(8).fold(String::new(), |mut text, byte| {
+        // Writing to a string cannot fail.
+        write!(text, "{byte:02x}").ok();
+        text
+    })
 }
 
 fn count(table: &Table<'_>, key: &str) -> Option<u32> {

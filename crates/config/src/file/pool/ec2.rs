@@ -1,6 +1,6 @@
 //! `[pool.ec2]`: machines that are instances of EC2. What `EC2LatentWorker` takes has its name here.
 
-use std::{collections::BTreeMap, fmt::Write as _, fs, time::Duration};
+use std::{collections::BTreeMap, fs, time::Duration};
 
 use ::model::{
     ec2::{
@@ -9,7 +9,6 @@ use ::model::{
     },
     pool::Money,
 };
-use sha2::{Digest as _, Sha256};
 
 use crate::{
     file::secret,
@@ -628,16 +627,8 @@ pub(super) fn digest(template: &Template, image: &str, master: Option<&str>) -> 
     let groups: Vec<_> =
         placements.iter().map(|placement| (&placement.security_groups, &placement.key_name)).collect();
     let text = user_data.as_ref().map(|path| fs::read_to_string(path).unwrap_or_default());
-    let all = format!(
-        "{:?}",
-        (
-            (image, master, groups, enrollment, launch_template, instance_profile, block_devices),
-            (tags, public_ip, tenancy, hop_limit, text, silence, clean)
-        )
-    );
-    Sha256::digest(all).iter().take(8).fold(String::new(), |mut text, byte| {
-        // Writing to a string cannot fail.
-        write!(text, "{byte:02x}").ok();
-        text
-    })
+    super::digest(&(
+        (image, master, groups, enrollment, launch_template, instance_profile, block_devices),
+        (tags, public_ip, tenancy, hop_limit, text, silence, clean),
+    ))
 }

@@ -1,9 +1,8 @@
 //! `[pool.local]`: machines that are processes on this machine.
 
-use std::{collections::BTreeMap, fmt::Write as _, time::Duration};
+use std::{collections::BTreeMap, time::Duration};
 
 use ::model::pool::Money;
-use sha2::{Digest as _, Sha256};
 
 use crate::{
     pool::{LocalTemplate, LocalTrouble},
@@ -156,13 +155,5 @@ fn trouble(value: Value<'_>) -> LocalTrouble {
 /// A digest of all that a machine is made from: what it costs, and when it ends by itself, does not make it another one.
 pub(super) fn digest(template: &LocalTemplate, image: &str, master: Option<&str>) -> String {
     let LocalTemplate { directory, program, environment, user, cgroup, memory, cpus, trouble, .. } = template;
-    let all = format!(
-        "{:?}",
-        (image, master, directory, program, environment, user, cgroup, memory, cpus, trouble)
-    );
-    Sha256::digest(all).iter().take(8).fold(String::new(), |mut text, byte| {
-        // Writing to a string cannot fail.
-        write!(text, "{byte:02x}").ok();
-        text
-    })
+    super::digest(&(image, master, directory, program, environment, user, cgroup, memory, cpus, trouble))
 }
