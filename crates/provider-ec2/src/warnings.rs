@@ -26,7 +26,7 @@ const NOTICE: Duration = Duration::from_secs(120);
 #[derive(Debug, Default)]
 pub(crate) struct Watch {
     impaired: Mutex<BTreeSet<String>>,
-    marked: Mutex<HashSet<String>>,
+    marked: Mutex<BTreeSet<String>>,
     forgotten: Mutex<HashSet<String>>,
 }
 
@@ -49,18 +49,17 @@ impl Inner {
             sleep(LOOK).await;
             let mut warnings = Vec::new();
             let now = clock::now();
-            let mut impaired = BTreeSet::new();
+            let (mut impaired, mut marked) = (BTreeSet::new(), BTreeSet::new());
             for (region, ids) in self.known.regions() {
                 impaired.extend(self.impaired(&region, &ids).await?);
                 if self.settings.template.spot.is_some() {
-                    for id in self.marked(&region, &ids).await? {
-                        if self.watch.marked.lock().unwrap_or_else(PoisonError::into_inner).insert(id.clone())
-                        {
-                            warnings.push((id, Warning::Interruption(now + NOTICE)));
-                        }
-                    }
+                    marked.extend(self.marked(&region, &ids).await?);
                 }
             }
+            let mut before = self.watch.marked.lock().unwrap_or_else(PoisonError::into_inner);
+            let interruption = Warning::Interruption(now + NOTICE);
+            warnings.extend(marked.difference(&before).map(|id| (id.clone(), interruption)));
+            *before = marked;
             let mut before = self.watch.impaired.lock().unwrap_or_else(PoisonError::into_inner);
             warnings.extend(impaired.difference(&before).map(|id| (id.clone(), Warning::Impaired(now))));
             warnings.extend(before.difference(&impaired).map(|id| (id.clone(), Warning::Recovered)));
@@ -73,24 +72,19 @@ impl Inner {
 
     /// Those whose status checks fail.
     async fn impaired(&self, region: &str, ids: &[String]) -> Result<Vec<String>, ProviderError> {
+        bucket::turn(region, Class::Describe).await?;
+        let running = Filter::builder().name("instance-state-name").values("running").build();
         let client = self.client(region).await;
+        let mut statuses = client.describe_instance_status().filters(running).into_paginator().items().send();
+        let ours: BTreeSet<_> = ids.iter().collect();
         let mut impaired = Vec::new();
-        for ids in ids.chunks(100) {
-            bucket::turn(region, Class::Describe).await?;
-            let filter = Filter::builder().name("instance-state-name").values("running").build();
-            let answer = client.describe_instance_status().filters(filter).send().await;
-            let answer = answer.map_err(|error| error::told("DescribeInstanceStatus", &error, false))?;
-            for status in answer.instance_statuses() {
-                let fails = [status.instance_status(), status.system_status()]
-                    .into_iter()
-                    .flatten()
-                    .any(|summary| summary.status() == Some(&SummaryStatus::Impaired));
-                if fails
-                    && let Some(id) = status.instance_id().filter(|id| ids.iter().any(|known| known == id))
-                {
-                    impaired.push(id.to_owned());
-                }
-            }
+        while let Some(status) = statuses.next().await {
+            let status = status.map_err(|error| error::told("DescribeInstanceStatus", &error, false))?;
+            let fails = [status.instance_status(), status.system_status()]
+                .into_iter()
+                .flatten()
+                .any(|summary| summary.status() == Some(&SummaryStatus::Impaired));
+            impaired.extend(status.instance_id.filter(|id| fails && ours.contains(id)));
         }
         Ok(impaired)
     }
