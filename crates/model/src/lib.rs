@@ -6,6 +6,7 @@
 
 mod change;
 pub mod ec2;
+pub mod expression;
 mod ids;
 pub mod pool;
 mod properties;
