@@ -1,0 +1,456 @@
+//! The provider.
+
+use std::{
+    collections::{BTreeMap, HashMap},
+    sync::{Arc, Mutex, PoisonError},
+    time::{Duration, Instant},
+};
+
+use bollard::{
+    body_full,
+    errors::Error,
+    models::VolumeCreateRequest,
+    query_parameters::{
+        CreateContainerOptions, CreateImageOptions, ListContainersOptions, ListVolumesOptions, LogsOptions,
+        RemoveContainerOptions, RemoveVolumeOptions, RenameContainerOptions, StartContainerOptions,
+        StopContainerOptions, UploadToContainerOptions,
+    },
+};
+use futures_util::StreamExt as _;
+use pools::{
+    Capabilities, Market, Offering, Provider, ProviderError, Token,
+    metadata::{self, Document},
+    provider::{Answer, ApiBudget, ErrorKind, LaunchRequest, Launched, Look, Machine, MachineStatus, Member},
+};
+use tokio::sync::OnceCell;
+
+use crate::{
+    Pull, Settings, SettingsError, clock,
+    container::{self, Found},
+    document,
+    engine::{self, explain, status},
+    settings,
+};
+
+/// The name of what there is to buy.
+const OFFERING: &str = "docker";
+
+/// The most machines in one call.
+const BATCH: u32 = 16;
+
+/// How long a container that ended by itself is kept for whoever wants to read its console.
+const KEEP: Duration = Duration::from_mins(10);
+
+/// How long it is known that a machine is gone: longer than any call is made again.
+const REMEMBER: i64 = 24 * 60 * 60;
+
+/// The label of a volume that stands for a machine that is gone: when it went, in seconds of the epoch.
+const ENDED: &str = "ganger.ended";
+
+/// The most bytes of a console.
+const CONSOLE: usize = 64 * 1024;
+
+/// The machines of one pool, as containers of one engine.
+#[derive(Clone, Debug)]
+pub struct Docker(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    settings: Settings,
+    engine: OnceCell<bollard::Docker>,
+    /// When a container was first seen that had ended by itself.
+    ended: Mutex<BTreeMap<String, Instant>>,
+}
+
+impl Docker {
+    /// Looks whether machines can be made like this. The engine is asked when it is first needed: it may start later than
+    /// the master.
+    ///
+    /// # Errors
+    /// They cannot, and what is to be changed in the configuration.
+    pub fn open(settings: Settings) -> Result<Self, SettingsError> {
+        match settings.problems().into_iter().next() {
+            Some(problem) => Err(problem),
+            None => Ok(Self(Arc::new(Inner { settings, engine: OnceCell::new(), ended: Mutex::default() }))),
+        }
+    }
+}
+
+impl Inner {
+    async fn engine(&self) -> Result<&bollard::Docker, ProviderError> {
+        self.engine.get_or_try_init(|| engine::connect(&self.settings)).await
+    }
+
+    /// All containers of the pool.
+    async fn containers(&self) -> Result<Vec<Found>, ProviderError> {
+        let options = ListContainersOptions {
+            all: true,
+            filters: Some(container::filters(&self.settings)),
+            ..ListContainersOptions::default()
+        };
+        let listed = self.engine().await?.list_containers(Some(options)).await.map_err(explain)?;
+        Ok(listed.into_iter().filter_map(|summary| Found::of(&self.settings, summary)).collect())
+    }
+
+    async fn find(&self, name: &str) -> Result<Option<Found>, ProviderError> {
+        Ok(self.containers().await?.into_iter().find(|found| found.machine.provider_id == name))
+    }
+
+    /// Sees to it that the engine has the image; who may read a document in its containers.
+    async fn image(&self) -> Result<(u32, u32), ProviderError> {
+        let (engine, settings) = (self.engine().await?, &self.settings);
+        let mut looked = None;
+        if settings.pull != Pull::Always {
+            looked = match engine.inspect_image(&settings.image).await {
+                Ok(image) => Some(image),
+                Err(error) if status(&error) == Some(404) && settings.pull == Pull::Missing => None,
+                Err(error) => return Err(explain(error)),
+            };
+        }
+        let image = match looked {
+            Some(image) => image,
+            None => {
+                // Without a tag the engine would pull all of them.
+                let last = settings.image.rsplit('/').next().unwrap_or_default();
+                let tagged = last.contains([':', '@']);
+                let options = CreateImageOptions {
+                    from_image: Some(settings.image.clone()),
+                    tag: (!tagged).then(|| "latest".to_owned()),
+                    ..CreateImageOptions::default()
+                };
+                let mut pull = std::pin::pin!(engine.create_image(Some(options), None, None));
+                while let Some(step) = pull.next().await {
+                    step.map_err(explain)?;
+                }
+                engine.inspect_image(&settings.image).await.map_err(explain)?
+            }
+        };
+        let user = settings.user.clone();
+        let user = user.or_else(|| image.config.and_then(|config| config.user)).unwrap_or_default();
+        settings::owner(&user).ok_or_else(|| {
+            let text = format!("the image runs as user {user:?}: say with `user` by which number");
+            config("User", text)
+        })
+    }
+
+    /// The machine of one member, started if it was not yet.
+    async fn hire(
+        &self,
+        request: &LaunchRequest,
+        member: &Member,
+        owner: (u32, u32),
+    ) -> Result<Machine, ProviderError> {
+        let engine = self.engine().await?;
+        let name = container::name(&self.settings, member.instance);
+        // Whether it is gone is asked first: it may go in the meantime, and does not come back.
+        if self.is_gone(&name).await? {
+            return Err(gone(&name));
+        }
+        let mut found = self.find(&name).await?;
+        if found.is_none() {
+            if member.secret.is_none() {
+                return Err(useless(&name));
+            }
+            let options = CreateContainerOptions { name: Some(name.clone()), ..Default::default() };
+            let body = container::body(&self.settings, request, member);
+            match engine.create_container(Some(options), body).await {
+                Ok(_) => {}
+                // Somebody was faster: with the same call, or with a name of its own.
+                Err(error) if status(&error) == Some(409) => {}
+                // Podman says so with another status.
+                Err(Error::DockerResponseServerError { message, .. })
+                    if message.contains("already in use") => {}
+                Err(error) => return Err(explain(error)),
+            }
+            found = self.find(&name).await?;
+        }
+        let Some(found) = found.filter(|found| found.machine.token.as_ref() == Some(&request.token)) else {
+            return Err(config(
+                "NameInUse",
+                format!("the engine has another container {name}, which this pool did not make"),
+            ));
+        };
+        if !found.created {
+            return Ok(found.machine);
+        }
+        if member.secret.is_none() {
+            self.remove(&found.id).await?;
+            return Err(useless(&name));
+        }
+        if let Err(error) = self.start(&found.id, request, member, owner).await {
+            if error.kind == ErrorKind::Config {
+                self.remove(&found.id).await?;
+            }
+            return Err(error);
+        }
+        Ok(Machine { status: MachineStatus::Running, ..found.machine })
+    }
+
+    /// Tells a container what it needs to know, and starts it.
+    async fn start(
+        &self,
+        id: &str,
+        request: &LaunchRequest,
+        member: &Member,
+        owner: (u32, u32),
+    ) -> Result<(), ProviderError> {
+        let engine = self.engine().await?;
+        if self.settings.credentials == crate::Credentials::File
+            && let Some(secret) = &member.secret
+        {
+            let settings = &self.settings;
+            let text = document::text(&Document {
+                version: Document::VERSION,
+                deployment: settings.deployment.clone(),
+                pool: settings.pool.clone(),
+                instance: Some(member.instance),
+                token: request.token.clone(),
+                template: request.template.clone(),
+                worker: Some(metadata::Worker { name: member.login.clone(), password: secret.clone() }),
+                master: metadata::Master { address: settings.master.clone() },
+                enroll: None,
+                settings: metadata::Settings {
+                    silence: u32::try_from(settings.silence.as_secs()).unwrap_or(u32::MAX),
+                    ..metadata::Settings::default()
+                },
+            })?;
+            let archive = document::archive(&text, owner).map_err(|error| explain(error.into()))?;
+            let options = UploadToContainerOptions { path: "/".to_owned(), ..Default::default() };
+            let put = engine.upload_to_container(id, Some(options), body_full(archive.into())).await;
+            put.map_err(explain)?;
+        }
+        // One that runs already answers "not modified", which is no error.
+        engine.start_container(id, None::<StartContainerOptions>).await.map_err(explain)
+    }
+
+    /// Lets a container end, with the volumes that are its own.
+    async fn remove(&self, id: &str) -> Result<(), ProviderError> {
+        let options = RemoveContainerOptions { v: true, force: true, link: false };
+        match self.engine().await?.remove_container(id, Some(options)).await {
+            Ok(()) => Ok(()),
+            // Gone, or somebody else is at it.
+            Err(error) if matches!(status(&error), Some(404 | 409)) => Ok(()),
+            Err(error) => Err(explain(error)),
+        }
+    }
+
+    async fn halt(&self, id: &str) -> Result<(), ProviderError> {
+        let grace = i32::try_from(self.settings.grace.as_secs()).unwrap_or(i32::MAX);
+        let options = StopContainerOptions { t: Some(grace), signal: None };
+        match self.engine().await?.stop_container(id, Some(options)).await {
+            Ok(()) => Ok(()),
+            Err(error) if matches!(status(&error), Some(404 | 409)) => Ok(()),
+            Err(error) => Err(explain(error)),
+        }
+    }
+
+    /// Ends a machine for good.
+    async fn end(&self, found: &Found) -> Result<(), ProviderError> {
+        let mut labels = HashMap::from([
+            (container::DEPLOYMENT.to_owned(), self.settings.deployment.clone()),
+            (container::POOL.to_owned(), self.settings.pool.clone()),
+        ]);
+        labels.insert(ENDED.to_owned(), clock::now().epoch_seconds().to_string());
+        let volume = VolumeCreateRequest {
+            name: Some(found.machine.provider_id.clone()),
+            labels: Some(labels),
+            ..VolumeCreateRequest::default()
+        };
+        match self.engine().await?.create_volume(volume).await {
+            Ok(_) => {}
+            // Podman minds that it is there.
+            Err(Error::DockerResponseServerError { message, .. }) if message.contains("already exists") => {}
+            Err(error) => return Err(explain(error)),
+        }
+        if matches!(found.machine.status, MachineStatus::Running | MachineStatus::Stopping) {
+            self.halt(&found.id).await?;
+        }
+        self.remove(&found.id).await
+    }
+
+    async fn is_gone(&self, name: &str) -> Result<bool, ProviderError> {
+        match self.engine().await?.inspect_volume(name).await {
+            Ok(_) => Ok(true),
+            Err(error) if status(&error) == Some(404) => Ok(false),
+            Err(error) => Err(explain(error)),
+        }
+    }
+
+    /// Forgets what went long ago.
+    async fn forget(&self) -> Result<(), ProviderError> {
+        let engine = self.engine().await?;
+        let options = ListVolumesOptions { filters: Some(container::filters(&self.settings)) };
+        let volumes = engine.list_volumes(Some(options)).await.map_err(explain)?.volumes;
+        for volume in volumes.unwrap_or_default() {
+            let ended = volume.labels.get(ENDED).and_then(|ended| ended.parse::<i64>().ok());
+            if ended.is_some_and(|ended| ended.saturating_add(REMEMBER) < clock::now().epoch_seconds()) {
+                engine.remove_volume(&volume.name, None::<RemoveVolumeOptions>).await.map_err(explain)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether a container that ended by itself was kept for long enough.
+    fn is_due(&self, found: &Found) -> bool {
+        let mut ended = self.ended.lock().unwrap_or_else(PoisonError::into_inner);
+        ended.entry(found.id.clone()).or_insert_with(Instant::now).elapsed() >= KEEP
+    }
+}
+
+impl Provider for Docker {
+    fn capabilities(&self) -> Answer<'_, Capabilities> {
+        let offering = Offering {
+            name: OFFERING.to_owned(),
+            instance_type: OFFERING.to_owned(),
+            family: OFFERING.to_owned(),
+            market: Market::OnDemand,
+            price: self.0.settings.price,
+            bid: None,
+            performance: 1.0,
+            loss_per_hour: 0.0,
+        };
+        let capabilities = Capabilities {
+            offerings: vec![offering],
+            batch: BATCH,
+            stops: true,
+            api: ApiBudget { calls: 20, calls_per_second: 10.0, instances: 100, instances_per_second: 10.0 },
+            quota: None,
+            look: Look { going: Duration::from_secs(1), coming: Duration::from_secs(5) },
+        };
+        Box::pin(async move { Ok(capabilities) })
+    }
+
+    fn launch(&self, request: LaunchRequest) -> Answer<'_, Launched> {
+        Box::pin(async move {
+            let settings = &self.0.settings;
+            if request.offering != OFFERING {
+                let text = format!("there is no offering `{}` here, only `{OFFERING}`", request.offering);
+                return Err(config("UnknownOffering", text));
+            }
+            if (&request.pool, &request.deployment) != (&settings.pool, &settings.deployment) {
+                let text =
+                    format!("the machines of pool `{}` are asked of pool `{}`", request.pool, settings.pool);
+                return Err(config("WrongPool", text));
+            }
+            if request.price_cap.is_some_and(|cap| cap < settings.price) {
+                let text = format!("a machine costs {} an hour, more than it may", settings.price);
+                return Err(capacity("PriceTooHigh", text));
+            }
+            let owner = self.0.image().await?;
+            let mut launched = Launched::default();
+            for member in &request.members {
+                match self.0.hire(&request, member, owner).await {
+                    Ok(machine) => launched.machines.push(machine),
+                    Err(error) => launched.short = Some(error),
+                }
+            }
+            match launched.short.take() {
+                Some(error) if launched.machines.is_empty() => Err(error),
+                short => Ok(Launched { short, ..launched }),
+            }
+        })
+    }
+
+    fn list(&self) -> Answer<'_, Vec<Machine>> {
+        Box::pin(async move {
+            let found = self.0.containers().await?;
+            for ended in found.iter().filter(|found| found.machine.status == MachineStatus::Terminated) {
+                if self.0.is_due(ended) {
+                    self.0.end(ended).await?;
+                }
+            }
+            {
+                let mut seen = self.0.ended.lock().unwrap_or_else(PoisonError::into_inner);
+                seen.retain(|id, _| found.iter().any(|found| found.id == *id));
+            }
+            self.0.forget().await?;
+            Ok(found.into_iter().map(|found| found.machine).collect())
+        })
+    }
+
+    fn terminate(&self, provider_id: String) -> Answer<'_, ()> {
+        Box::pin(async move {
+            match self.0.find(&provider_id).await? {
+                Some(found) => self.0.end(&found).await,
+                None => Ok(()),
+            }
+        })
+    }
+
+    fn stop(&self, provider_id: String) -> Answer<'_, ()> {
+        Box::pin(async move {
+            let found = self.0.find(&provider_id).await?.ok_or_else(|| unknown(&provider_id))?;
+            match found.machine.status {
+                MachineStatus::Running => {
+                    // The name first: one that has stopped without it would be taken for one that has ended.
+                    let options = RenameContainerOptions { name: container::stopped(&provider_id) };
+                    self.0.engine().await?.rename_container(&found.id, options).await.map_err(explain)?;
+                    self.0.halt(&found.id).await
+                }
+                MachineStatus::Stopping => self.0.halt(&found.id).await,
+                MachineStatus::Stopped => Ok(()),
+                _ => Err(unknown(&provider_id)),
+            }
+        })
+    }
+
+    fn resume(&self, provider_id: String) -> Answer<'_, ()> {
+        Box::pin(async move {
+            let found = self.0.find(&provider_id).await?.ok_or_else(|| unknown(&provider_id))?;
+            match found.machine.status {
+                MachineStatus::Running => Ok(()),
+                MachineStatus::Stopped | MachineStatus::Stopping => {
+                    let engine = self.0.engine().await?;
+                    let start = engine.start_container(&found.id, None::<StartContainerOptions>);
+                    start.await.map_err(explain)?;
+                    let options = RenameContainerOptions { name: provider_id };
+                    engine.rename_container(&found.id, options).await.map_err(explain)
+                }
+                _ => Err(unknown(&provider_id)),
+            }
+        })
+    }
+
+    fn console(&self, provider_id: String) -> Answer<'_, String> {
+        Box::pin(async move {
+            let found = self.0.find(&provider_id).await?.ok_or_else(|| unknown(&provider_id))?;
+            let options =
+                LogsOptions { stdout: true, stderr: true, tail: "1000".to_owned(), ..LogsOptions::default() };
+            let mut logs = std::pin::pin!(self.0.engine().await?.logs(&found.id, Some(options)));
+            let mut text = Vec::new();
+            while let Some(piece) = logs.next().await {
+                text.extend_from_slice(&piece.map_err(explain)?.into_bytes());
+                if text.len() > 2 * CONSOLE {
+                    text.drain(..text.len() - CONSOLE);
+                }
+            }
+            text.drain(..text.len().saturating_sub(CONSOLE));
+            Ok(String::from_utf8_lossy(&text).into_owned())
+        })
+    }
+
+    fn cancel(&self, _token: Token) -> Answer<'_, ()> {
+        // A call here is over when it is answered.
+        Box::pin(async { Ok(()) })
+    }
+}
+
+fn unknown(provider_id: &str) -> ProviderError {
+    config("NotFound", format!("there is no machine {provider_id:?} here"))
+}
+
+fn gone(name: &str) -> ProviderError {
+    capacity("Gone", format!("{name} has ended, and does not come back"))
+}
+
+fn useless(name: &str) -> ProviderError {
+    capacity("NoSecret", format!("{name} was not started before its secret was lost, and is of no use now"))
+}
+
+fn capacity(code: &str, text: String) -> ProviderError {
+    ProviderError { kind: ErrorKind::Capacity, code: code.to_owned(), text }
+}
+
+fn config(code: &str, text: String) -> ProviderError {
+    ProviderError { kind: ErrorKind::Config, code: code.to_owned(), text }
+}
