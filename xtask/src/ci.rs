@@ -84,6 +84,8 @@ pub(crate) fn advisories() -> Result<()> {
 fn prerequisites() -> Result<()> {
     system_program(&["git", "--version"], "git")?;
     system_program(&["python3", "-c", "import ensurepip, venv"], "python3-venv")?;
+    system_program(&["dockerd", "--version"], "docker.io")?;
+    system_program(&["busybox", "true"], "busybox-static")?;
     cargo_subcommand(NEXTEST.0, NEXTEST.1)?;
     cargo_subcommand(DENY.0, DENY.1)
 }

@@ -11,9 +11,9 @@ use bollard::{
     errors::Error,
     models::VolumeCreateRequest,
     query_parameters::{
-        CreateContainerOptions, CreateImageOptions, ListContainersOptions, ListVolumesOptions, LogsOptions,
-        RemoveContainerOptions, RemoveVolumeOptions, RenameContainerOptions, StartContainerOptions,
-        StopContainerOptions, UploadToContainerOptions,
+        CreateContainerOptions, CreateImageOptions, InspectContainerOptions, ListContainersOptions,
+        ListVolumesOptions, LogsOptions, RemoveContainerOptions, RemoveVolumeOptions, RenameContainerOptions,
+        StartContainerOptions, StopContainerOptions, UploadToContainerOptions,
     },
 };
 use futures_util::StreamExt as _;
@@ -38,6 +38,10 @@ const OFFERING: &str = "docker";
 /// The most machines in one call.
 const BATCH: u32 = 16;
 
+/// How often it is looked for a container that the engine is about to make, and how long after each look.
+const LOOKS: u32 = 100;
+const LOOK: Duration = Duration::from_millis(100);
+
 /// How long a container that ended by itself is kept for whoever wants to read its console.
 const KEEP: Duration = Duration::from_mins(10);
 
@@ -58,6 +62,8 @@ pub struct Docker(Arc<Inner>);
 struct Inner {
     settings: Settings,
     engine: OnceCell<bollard::Docker>,
+    /// Held by whoever launches.
+    launching: tokio::sync::Mutex<()>,
     /// When a container was first seen that had ended by itself.
     ended: Mutex<BTreeMap<String, Instant>>,
 }
@@ -71,7 +77,12 @@ impl Docker {
     pub fn open(settings: Settings) -> Result<Self, SettingsError> {
         match settings.problems().into_iter().next() {
             Some(problem) => Err(problem),
-            None => Ok(Self(Arc::new(Inner { settings, engine: OnceCell::new(), ended: Mutex::default() }))),
+            None => Ok(Self(Arc::new(Inner {
+                settings,
+                engine: OnceCell::new(),
+                launching: tokio::sync::Mutex::default(),
+                ended: Mutex::default(),
+            }))),
         }
     }
 }
@@ -162,7 +173,7 @@ impl Inner {
                     if message.contains("already in use") => {}
                 Err(error) => return Err(explain(error)),
             }
-            found = self.find(&name).await?;
+            found = self.made(&name).await?;
         }
         let Some(found) = found.filter(|found| found.machine.token.as_ref() == Some(&request.token)) else {
             return Err(config(
@@ -184,6 +195,21 @@ impl Inner {
             return Err(error);
         }
         Ok(Machine { status: MachineStatus::Running, ..found.machine })
+    }
+
+    /// A container whose name the engine has taken. It may be still at making it, for whoever was faster.
+    async fn made(&self, name: &str) -> Result<Option<Found>, ProviderError> {
+        for _ in 0..LOOKS {
+            let found = self.find(name).await?;
+            let inspected = self.engine().await?.inspect_container(name, None::<InspectContainerOptions>);
+            match inspected.await {
+                Err(error) if found.is_none() && status(&error) == Some(404) => {}
+                // It is there: ours if it was found, or else somebody else's.
+                Ok(_) | Err(_) => return if found.is_some() { Ok(found) } else { self.find(name).await },
+            }
+            tokio::time::sleep(LOOK).await;
+        }
+        Ok(None)
     }
 
     /// Tells a container what it needs to know, and starts it.
@@ -336,6 +362,7 @@ impl Provider for Docker {
                 let text = format!("a machine costs {} an hour, more than it may", settings.price);
                 return Err(capacity("PriceTooHigh", text));
             }
+            let _launching = self.0.launching.lock().await;
             let owner = self.0.image().await?;
             let mut launched = Launched::default();
             for member in &request.members {
