@@ -39,6 +39,8 @@ pub struct WorkerOptions {
     pub info: Vec<(String, Vec<u8>)>,
     /// More environment variables.
     pub environment: Vec<(String, OsString)>,
+    /// A Python file that its configuration runs last.
+    pub hook: Option<PathBuf>,
 }
 
 impl WorkerOptions {
@@ -57,6 +59,7 @@ impl WorkerOptions {
                 ("host".into(), b"made for one test\n".to_vec()),
             ],
             environment: Vec::new(),
+            hook: None,
         }
     }
 }
@@ -227,6 +230,10 @@ fn configuration(kind: WorkerKind, options: &WorkerOptions, basedir: &Path) -> a
         write!(text, ", connection_string={}", python_string(endpoint)?)?;
     }
     text.push_str(")\nworker.setServiceParent(application)\n");
+    if let Some(hook) = &options.hook {
+        let hook = hook.to_str().context("a hook whose name is not UTF-8")?;
+        writeln!(text, "exec(compile(open({0}).read(), {0}, 'exec'))", python_string(hook)?)?;
+    }
     Ok(text)
 }
 

@@ -52,8 +52,11 @@ impl Core {
         // What is asked for is about one codebase: the first. The others are built as configured.
         let mut sourcestamps: Vec<_> = config.codebases.iter().map(default_stamp).collect();
         if let Some(stamp) = sourcestamps.first_mut() {
-            stamp.branch = force.branch.clone().or_else(|| stamp.branch.take());
-            stamp.revision = force.revision.clone().or_else(|| stamp.revision.take());
+            // A field of Buildbot's form that is left empty is an empty text.
+            stamp.branch =
+                force.branch.clone().or_else(|| stamp.branch.take()).or_else(|| Some(String::new()));
+            stamp.revision =
+                force.revision.clone().or_else(|| stamp.revision.take()).or_else(|| Some(String::new()));
             if let Some(repository) = &force.repository {
                 stamp.repository.clone_from(repository);
             }

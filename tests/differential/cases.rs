@@ -1,0 +1,157 @@
+//! The cases: builders as `ganger.toml` has them, each with how it is built.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, bail, ensure};
+use serde_json::{Map, Value, json};
+
+use crate::repository::Repository;
+
+pub(crate) const PASSWORD: &str = "sekrit";
+
+/// Each is a builder of its own.
+pub(crate) struct Cases {
+    builders: Vec<Case>,
+    /// Only some of them were asked for.
+    pub(crate) partial: bool,
+}
+
+struct Case {
+    name: String,
+    /// The table of the builder.
+    builder: Map<String, Value>,
+    /// How it is forced, once for each build.
+    builds: Vec<Map<String, Value>>,
+}
+
+impl Cases {
+    /// Reads the files of `cases/`.
+    pub(crate) fn read(repository: &Repository) -> anyhow::Result<Self> {
+        let asked = std::env::var("GANGER_DIFFERENTIAL").unwrap_or_default();
+        let asked: Vec<&str> = asked.split(',').filter(|prefix| !prefix.is_empty()).collect();
+        let mut files: Vec<PathBuf> = fs::read_dir(directory().join("cases"))?
+            .map(|entry| Ok(entry?.path()))
+            .collect::<anyhow::Result<_>>()?;
+        files.sort();
+        let mut builders = Vec::new();
+        for file in files {
+            let text = repository.fill_in(&fs::read_to_string(&file)?)?;
+            let tables: Value =
+                toml::from_str(&text).with_context(|| format!("cannot read {}", file.display()))?;
+            let Some(Value::Array(tables)) = tables.get("builder") else {
+                bail!("{} has no [[builder]]", file.display());
+            };
+            for table in tables {
+                builders.push(Case::new(table).with_context(|| format!("in {}", file.display()))?);
+            }
+        }
+        let all = builders.len();
+        builders.retain(|case| asked.is_empty() || asked.iter().any(|prefix| case.name.starts_with(prefix)));
+        ensure!(!builders.is_empty(), "there is no such case");
+        let partial = builders.len() < all;
+        Ok(Self { builders, partial })
+    }
+
+    pub(crate) fn names(&self) -> impl Iterator<Item = &str> {
+        self.builders.iter().map(|case| &*case.name)
+    }
+
+    /// How many builds there are.
+    pub(crate) fn count(&self) -> usize {
+        self.builders.iter().map(|case| case.builds.len()).sum()
+    }
+
+    /// Each build that is to be forced: its builder, and how.
+    pub(crate) fn builds(&self) -> impl Iterator<Item = (&str, &Map<String, Value>)> {
+        self.builders.iter().flat_map(|case| case.builds.iter().map(|build| (&*case.name, build)))
+    }
+
+    /// For Buildbot's `master.cfg`.
+    pub(crate) fn for_buildbot(&self) -> Value {
+        let builders: Vec<Value> = self
+            .builders
+            .iter()
+            .map(|case| {
+                let mut table = case.builder.clone();
+                table.insert("build".into(), json!(case.builds));
+                Value::Object(table)
+            })
+            .collect();
+        json!({
+            "builders": builders,
+            "loader": directory().join("buildbot"),
+            "password": PASSWORD,
+        })
+    }
+
+    /// `ganger.toml`.
+    pub(crate) fn for_ganger(&self) -> String {
+        let mut text = format!(
+            r#"
+[master]
+title = "Differences"
+url = "http://buildbot.example/"
+listen = ["tcp:127.0.0.1:0"]
+log-compression = "none"
+secrets-directory = "secrets"
+
+[[worker]]
+name = "w"
+password = "{PASSWORD}"
+max_builds = 8
+"#
+        );
+        for case in &self.builders {
+            text += "\n[[builder]]\nworkers = [\"w\"]\n";
+            for (key, value) in &case.builder {
+                text += &format!("{} = {}\n", quoted(key), inline(value));
+            }
+            let name = quoted(&case.name);
+            text += &format!(
+                "[[scheduler]]\ntype = \"ForceScheduler\"\nname = \"force-{}\"\nbuilderNames = [{name}]\n",
+                case.name
+            );
+        }
+        text
+    }
+}
+
+impl Case {
+    fn new(table: &Value) -> anyhow::Result<Self> {
+        let mut builder = table.as_object().cloned().context("a builder is a table")?;
+        let name = builder.get("name").and_then(Value::as_str).context("a builder lacks a name")?.to_owned();
+        let builds = match builder.shift_remove("build") {
+            None => vec![Map::new()],
+            Some(Value::Array(builds)) => {
+                let builds = builds.into_iter().map(|build| build.as_object().cloned());
+                builds.collect::<Option<_>>().context("a build is a table")?
+            }
+            Some(_) => bail!("`build` of {name} is a list of tables"),
+        };
+        Ok(Self { name, builder, builds })
+    }
+}
+
+/// Where this suite has its files.
+pub(crate) fn directory() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/differential")
+}
+
+/// A value of TOML on one line. JSON's texts and numbers are TOML's too.
+fn inline(value: &Value) -> String {
+    match value {
+        Value::Array(items) => format!("[{}]", items.iter().map(inline).collect::<Vec<_>>().join(", ")),
+        Value::Object(table) => {
+            let entries = table.iter().map(|(key, value)| format!("{} = {}", quoted(key), inline(value)));
+            format!("{{ {} }}", entries.collect::<Vec<_>>().join(", "))
+        }
+        Value::String(text) => quoted(text),
+        other => other.to_string(),
+    }
+}
+
+fn quoted(text: &str) -> String {
+    // The one character that JSON leaves as it is and TOML does not.
+    Value::from(text).to_string().replace('\u{7f}', "\\u007f")
+}

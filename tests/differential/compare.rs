@@ -1,0 +1,133 @@
+//! Where the two differ, and which of that is meant.
+
+use std::cell::Cell;
+use std::collections::BTreeMap;
+use std::fs;
+
+use anyhow::Context;
+use regex::Regex;
+use serde_json::Value;
+use similar::TextDiff;
+
+use crate::cases::{Cases, directory};
+
+/// The differences that are meant.
+pub(crate) struct Known(Vec<Difference>);
+
+/// An entry of `differences.toml`.
+struct Difference {
+    /// As it is written, for messages.
+    entry: String,
+    case: Regex,
+    at: Regex,
+    seen: Cell<bool>,
+}
+
+impl Known {
+    /// Reads `differences.toml`.
+    pub(crate) fn read() -> anyhow::Result<Self> {
+        let table: Value = toml::from_str(&fs::read_to_string(directory().join("differences.toml"))?)?;
+        let entries = table["difference"].as_array().map_or(&[][..], Vec::as_slice);
+        let known = entries.iter().map(|entry| {
+            let text = |name: &str| {
+                entry[name]
+                    .as_str()
+                    .with_context(|| format!("an entry of differences.toml lacks `{name}`: {entry}"))
+            };
+            text("reason")?;
+            Ok(Difference {
+                entry: format!("{} at {}", text("case")?, text("at")?),
+                case: pattern(text("case")?)?,
+                at: pattern(text("at")?)?,
+                seen: Cell::new(false),
+            })
+        });
+        Ok(Self(known.collect::<anyhow::Result<_>>()?))
+    }
+
+    /// All that is wrong, for people; empty when all is well.
+    pub(crate) fn compare(
+        &self,
+        theirs: &BTreeMap<String, Value>,
+        ours: &BTreeMap<String, Value>,
+        cases: &Cases,
+    ) -> String {
+        let mut report = String::new();
+        for case in cases.names() {
+            let mut found = Vec::new();
+            differences(theirs.get(case), ours.get(case), String::new(), &mut found);
+            found.retain(|(at, ..)| !self.is_meant(case, at));
+            for (at, buildbot, ganger) in found {
+                report += &format!("=== {case}: {at}\n{}\n", shown(buildbot, ganger));
+            }
+        }
+        if !cases.partial {
+            for difference in self.0.iter().filter(|difference| !difference.seen.get()) {
+                report += &format!(
+                    "=== differences.toml: there is no difference any more for {}\n",
+                    difference.entry
+                );
+            }
+        }
+        report
+    }
+
+    fn is_meant(&self, case: &str, at: &str) -> bool {
+        let mut entries = self.0.iter();
+        entries.any(|entry| {
+            let meant = entry.case.is_match(case) && entry.at.is_match(at);
+            entry.seen.set(entry.seen.get() || meant);
+            meant
+        })
+    }
+}
+
+/// `*` stands for anything.
+fn pattern(text: &str) -> anyhow::Result<Regex> {
+    let parts: Vec<String> = text.split('*').map(regex::escape).collect();
+    Ok(Regex::new(&format!("^{}$", parts.join(".*")))?)
+}
+
+type Found<'v> = (String, Option<&'v Value>, Option<&'v Value>);
+
+/// Goes down where both sides have a table or lists of one length.
+fn differences<'v>(
+    theirs: Option<&'v Value>,
+    ours: Option<&'v Value>,
+    at: String,
+    found: &mut Vec<Found<'v>>,
+) {
+    let below = |key: &str| if at.is_empty() { key.to_owned() } else { format!("{at}/{key}") };
+    match (theirs, ours) {
+        (Some(Value::Object(theirs)), Some(Value::Object(ours))) => {
+            for (key, value) in theirs {
+                differences(Some(value), ours.get(key), below(key), found);
+            }
+            for (key, value) in ours.iter().filter(|(key, _)| !theirs.contains_key(*key)) {
+                differences(None, Some(value), below(key), found);
+            }
+        }
+        (Some(Value::Array(theirs)), Some(Value::Array(ours))) if theirs.len() == ours.len() => {
+            for (index, (theirs, ours)) in theirs.iter().zip(ours).enumerate() {
+                differences(Some(theirs), Some(ours), below(&index.to_string()), found);
+            }
+        }
+        _ if theirs == ours => {}
+        _ => found.push((at, theirs, ours)),
+    }
+}
+
+fn shown(buildbot: Option<&Value>, ganger: Option<&Value>) -> String {
+    match (buildbot, ganger) {
+        (Some(Value::String(buildbot)), Some(Value::String(ganger)))
+            if buildbot.contains('\n') || ganger.contains('\n') =>
+        {
+            let diff = TextDiff::from_lines(&**buildbot, &**ganger);
+            diff.unified_diff().context_radius(2).header("Buildbot", "Ganger").to_string()
+        }
+        _ => {
+            let text = |value: Option<&Value>| value.map_or_else(|| "(nothing)".to_owned(), Value::to_string);
+            format!("  Buildbot: {}\n  Ganger:   {}", text(buildbot), text(ganger))
+        }
+    }
+}
