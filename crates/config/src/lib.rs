@@ -17,8 +17,8 @@ mod value;
 pub use diagnostic::{ConfigErrors, Diagnostic, Diagnostics, Related, Severity};
 pub use file::{Loaded, PoolProblem, load, load_with, parse};
 pub use model::{
-    Args, Builder, Codebase, Config, Database, Endpoint, Enroll, ForceScheduler, LogCompression, Master,
-    Renderable, Scheduler, SchedulerKind, Secrets, Step, Web, Worker,
+    Args, Basic, Builder, Codebase, Config, Database, Endpoint, Enroll, ForceScheduler, Importance, Interest,
+    LogCompression, Master, Priority, Renderable, Scheduler, SchedulerKind, Secrets, Step, Web, Worker,
 };
 pub use nearest::nearest;
 pub use pool::{LocalTemplate, LocalTrouble, Pool, PoolProvider};

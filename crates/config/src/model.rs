@@ -2,7 +2,9 @@
 
 use std::{collections::BTreeMap, num::NonZeroU32, path::PathBuf, sync::Arc, time::Duration};
 
-use ::model::{Flags, Properties, template::Template};
+use ::model::{
+    Change, Flags, Pattern, Properties, expression::Expression, filter::ChangeFilter, template::Template,
+};
 use secrecy::{ExposeSecret as _, SecretString};
 
 pub use crate::renderable::{Args, Renderable};
@@ -218,14 +220,23 @@ pub struct Scheduler {
     pub name: String,
     /// Builders that it asks to build; at least one.
     pub builder_names: Vec<String>,
-    /// Properties that its builds get.
-    pub properties: Properties,
+    /// Properties that its builds get, rendered when they are asked for. There are no secrets in them.
+    pub properties: Vec<(String, Renderable)>,
     /// Priority of its requests; higher is sooner.
-    pub priority: i64,
+    pub priority: Priority,
     /// Codebases of its builds; at least one, the one of the empty name unless told otherwise.
     pub codebases: Vec<Codebase>,
     /// What makes it act.
     pub kind: SchedulerKind,
+}
+
+/// The priority of requests; higher is sooner.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Priority {
+    /// Always the same.
+    Fixed(i64),
+    /// Decided when the builds are asked for, over `builderNames` and `changes`.
+    Expression(Expression),
 }
 
 /// One codebase of a scheduler's builds, with what is built when nothing says otherwise.
@@ -244,26 +255,89 @@ pub struct Codebase {
 /// What makes a scheduler act.
 #[derive(Clone, Debug, PartialEq)]
 pub enum SchedulerKind {
-    /// `AnyBranchScheduler`: a change on any branch (or those named), after the tree was quiet for a while.
-    AnyBranch {
-        /// Only these branches; `None` is all.
-        branches: Option<Vec<String>>,
-        /// How long no further change of the branch may come before it builds; `None` builds each change at once.
-        tree_stable_timer: Option<Duration>,
-        /// Reason of its builds.
-        reason: Option<String>,
-    },
-    /// `SingleBranchScheduler`: a change on one branch, after the tree was quiet for a while.
-    SingleBranch {
-        /// The branch; `None` is the repository's default branch.
-        branch: Option<String>,
-        /// As for `AnyBranch`.
-        tree_stable_timer: Option<Duration>,
-        /// Reason of its builds.
-        reason: Option<String>,
-    },
+    /// `AnyBranchScheduler`: a change on any branch, after that branch was quiet for a while.
+    AnyBranch(Basic),
+    /// `SingleBranchScheduler`: a change on one branch, after that was quiet for a while.
+    SingleBranch(Basic),
     /// `ForceScheduler`: somebody asks.
     Force(ForceScheduler),
+}
+
+impl SchedulerKind {
+    /// Buildbot's name of its class.
+    pub fn class(&self) -> &'static str {
+        match self {
+            Self::AnyBranch(_) => "AnyBranchScheduler",
+            Self::SingleBranch(_) => "SingleBranchScheduler",
+            Self::Force(_) => "ForceScheduler",
+        }
+    }
+
+    /// Whether codebases without a change are built as their last change left them.
+    pub fn creates_absolute_source_stamps(&self) -> bool {
+        match self {
+            Self::AnyBranch(basic) | Self::SingleBranch(basic) => basic.create_absolute_source_stamps,
+            Self::Force(_) => false,
+        }
+    }
+
+    /// Which changes it looks at; `None` when it looks at none.
+    pub fn interest(&self) -> Option<&Interest> {
+        match self {
+            Self::AnyBranch(basic) | Self::SingleBranch(basic) => Some(&basic.interest),
+            Self::Force(_) => None,
+        }
+    }
+}
+
+/// What builds changes.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Basic {
+    /// Which changes.
+    pub interest: Interest,
+    /// How long no further change may come before it builds; `None` builds each change at once.
+    pub tree_stable_timer: Option<Duration>,
+    /// Reason of its builds.
+    pub reason: String,
+    /// Codebases without a change are built as their last change left them.
+    pub create_absolute_source_stamps: bool,
+}
+
+/// Which changes a scheduler looks at.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Interest {
+    /// Only those that pass.
+    pub filter: ChangeFilter,
+    /// Which of them are reason enough to build; `None` is all.
+    pub file_is_important: Option<Importance>,
+    /// Whether the others are left out.
+    pub only_important: bool,
+}
+
+impl Interest {
+    /// Whether a change that passed the filter is reason enough to build; `None` when it is to be left out. One that
+    /// makes no sense to the expression is left out, as Buildbot has it.
+    pub fn importance(&self, change: &Change) -> Option<bool> {
+        let important = match &self.file_is_important {
+            None => true,
+            Some(Importance::Files(patterns)) => {
+                change.files.iter().any(|file| patterns.iter().any(|pattern| pattern.begins(file)))
+            }
+            Some(Importance::Expression(expression)) => {
+                expression.is_true(&::model::filter::scope(change)).ok()?
+            }
+        };
+        (important || !self.only_important).then_some(important)
+    }
+}
+
+/// What makes a change reason enough to build.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Importance {
+    /// It touches a file whose path begins with one of these.
+    Files(Vec<Pattern>),
+    /// This is true, over `change`.
+    Expression(Expression),
 }
 
 /// What somebody who forces a build may say.

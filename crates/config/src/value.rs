@@ -34,7 +34,7 @@ const SOURCE_ATTRIBUTES: [&str; 10] = [
 ];
 
 /// The longest name of a property that the database holds.
-const MAX_PROPERTY_NAME: usize = 256;
+pub(crate) const MAX_PROPERTY_NAME: usize = 256;
 
 /// What is known while a file is read.
 pub(crate) struct Reading<'a> {

@@ -1,8 +1,9 @@
 //! What was changed, and what is to be built.
 
 use serde::{Deserialize, Serialize};
+use serde_json::json;
 
-use crate::{Properties, Time};
+use crate::{Json, Properties, Time};
 
 /// One change in a repository, as somebody or something reported it (table `changes`).
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -47,6 +48,28 @@ impl Change {
             patch: None,
         }
     }
+
+    /// What expressions see of it: its attributes by Buildbot's names.
+    pub fn facts(&self) -> Json {
+        let properties: serde_json::Map<String, Json> =
+            self.properties.iter().map(|(name, property)| (name.clone(), property.value.clone())).collect();
+        json!({
+            "who": self.author,
+            "author": self.author,
+            "committer": self.committer,
+            "comments": self.comments,
+            "files": self.files,
+            "branch": self.branch,
+            "revision": self.revision,
+            "revlink": self.revlink,
+            "when": self.when.epoch_seconds(),
+            "category": self.category,
+            "repository": self.repository,
+            "codebase": self.codebase,
+            "project": self.project,
+            "properties": properties,
+        })
+    }
 }
 
 /// Which code to build: one for each codebase of a build (table `sourcestamps`).
@@ -64,6 +87,26 @@ pub struct SourceStamp {
     pub codebase: String,
     /// A patch to lay over the commit.
     pub patch: Option<Patch>,
+}
+
+impl SourceStamp {
+    /// What templates and steps see of it, by Buildbot's names (`buildbot/process/buildrequest.py`,
+    /// `TempSourceStamp.asDict`, 4.3.0).
+    pub fn facts(&self) -> Json {
+        let patch = self.patch.as_ref();
+        json!({
+            "branch": self.branch,
+            "revision": self.revision,
+            "repository": self.repository,
+            "project": self.project,
+            "codebase": self.codebase,
+            "patch_level": patch.map(|patch| patch.level),
+            "patch_body": patch.map(|patch| String::from_utf8_lossy(&patch.body)),
+            "patch_subdir": patch.map(|patch| &patch.subdir),
+            "patch_author": patch.map(|patch| &patch.author),
+            "patch_comment": patch.map(|patch| &patch.comment),
+        })
+    }
 }
 
 /// A patch laid over a commit (table `patches`), from a `try`.

@@ -7,7 +7,9 @@
 mod change;
 pub mod ec2;
 pub mod expression;
+pub mod filter;
 mod ids;
+mod pattern;
 pub mod pool;
 mod properties;
 mod results;
@@ -20,6 +22,7 @@ pub use ids::{
     BuildId, BuildNumber, BuildRequestId, BuilderId, BuildsetId, ChangeId, InstanceId, LogId, MasterId,
     SchedulerId, SourceStampId, StepId, WorkerId,
 };
+pub use pattern::{Pattern, PatternError};
 pub use properties::{Properties, Property};
 pub use results::{Flags, Results};
 pub use serde_json::Value as Json;

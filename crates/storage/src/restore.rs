@@ -19,7 +19,7 @@ use crate::{
     error::{ApplyError, StorageError},
     ids::Ids,
     read,
-    rows::{BuildsetRow, RequestFilter, RequestRow, WorkerRow},
+    rows::{BuildsetRow, ObjectStates, RequestFilter, RequestRow, WorkerRow},
     sql,
 };
 
@@ -54,6 +54,8 @@ pub struct Restored {
     pub requests: Vec<RestoredRequest>,
     /// Builds that were closed just now because their master died in the middle of them.
     pub interrupted: Vec<Interrupted>,
+    /// What schedulers of the configuration keep, by name.
+    pub states: BTreeMap<String, ObjectStates>,
     /// Changes that schedulers of the configuration wait with, by scheduler and id.
     pub pending_changes: Vec<PendingChange>,
 }
@@ -167,6 +169,7 @@ pub(crate) fn restore(
         }
         let enabled = tables.find(sql::identity::SCHEDULER_ENABLED, params![id.0])? != Some(0);
         restored.schedulers.insert(name.clone(), (id, enabled));
+        restored.states.insert(name.clone(), found(read::object_states(connection, name))?);
         for (change, important) in found(read::classified_changes(connection, id))? {
             let row = found(read::change(connection, change))?;
             // A change may have been pruned since.

@@ -1,11 +1,16 @@
 //! What queries answer with: rows of Buildbot's tables, typed.
 
+use std::collections::BTreeMap;
+
 use model::{
     BuildId, BuildNumber, BuildRequestId, BuilderId, BuildsetId, Change, ChangeId, Json, LogId, MasterId,
     Results, SchedulerId, SourceStamp, SourceStampId, StepId, Time, WorkerId,
 };
 
 use crate::{log::LogKind, write::Parent};
+
+/// What components of one name keep between restarts (`object_state`): values by class and key.
+pub type ObjectStates = BTreeMap<(String, String), Json>;
 
 /// A row of `masters`.
 #[derive(Clone, Debug, PartialEq, Eq)]

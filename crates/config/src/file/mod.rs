@@ -5,6 +5,7 @@
 
 mod builder;
 mod endpoint;
+mod expression;
 mod master;
 mod pool;
 mod scheduler;
@@ -127,6 +128,12 @@ pub(crate) const TABLES: &[(&str, &str, Keys)] = &[
     ),
     ("`[[scheduler]]` of type `ForceScheduler`", "Builds when somebody asks.", scheduler::FORCE),
     ("A codebase of a scheduler", "", scheduler::CODEBASE),
+    (
+        "A change filter",
+        "`change_filter` of a scheduler. All conditions have to hold. Regular expressions are Python's, and begin where the \
+         value begins.",
+        scheduler::filter::FILTER,
+    ),
 ];
 
 /// Reads a configuration file. Relative paths in it start at its directory.

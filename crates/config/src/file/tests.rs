@@ -10,6 +10,7 @@ use crate::model::{Database, Endpoint, LogCompression, Renderable, SchedulerKind
 mod ec2;
 mod hostile;
 mod pools;
+mod schedulers;
 mod steps;
 mod tables;
 

@@ -22,7 +22,7 @@ impl Context for Rendering<'_> {
 
     fn source(&self, codebase: &str, attribute: &str) -> Option<Json> {
         let stamp = self.sourcestamps.iter().find(|stamp| stamp.codebase == codebase)?;
-        stamp_json(stamp).get(attribute).cloned()
+        stamp.facts().get(attribute).cloned()
     }
 
     fn worker(&self, name: &str) -> Option<Json> {
@@ -47,21 +47,4 @@ impl Context for Rendering<'_> {
         self.used.borrow_mut().push(name.to_owned());
         Some(secret.expose_secret().to_owned())
     }
-}
-
-/// A source stamp as Buildbot shows it to steps (`buildbot/process/buildrequest.py`, `TempSourceStamp.asDict`, 4.3.0).
-pub(crate) fn stamp_json(stamp: &SourceStamp) -> Json {
-    let patch = stamp.patch.as_ref();
-    serde_json::json!({
-        "branch": stamp.branch,
-        "revision": stamp.revision,
-        "repository": stamp.repository,
-        "project": stamp.project,
-        "codebase": stamp.codebase,
-        "patch_level": patch.map(|patch| patch.level),
-        "patch_body": patch.map(|patch| String::from_utf8_lossy(&patch.body)),
-        "patch_subdir": patch.map(|patch| &patch.subdir),
-        "patch_author": patch.map(|patch| &patch.author),
-        "patch_comment": patch.map(|patch| &patch.comment),
-    })
 }

@@ -9,7 +9,7 @@ use std::{
 use config::Config;
 use model::{BuildNumber, BuilderId, BuildsetId, Change, ChangeId, SchedulerId, Time, WorkerId};
 use secrecy::ExposeSecret;
-use storage::{Identities, Restored, RestoredBuildset, Write};
+use storage::{Identities, ObjectStates, Restored, RestoredBuildset, Write};
 
 use super::{
     Action, Answer, BuilderDir, Core, ReplyId,
@@ -51,6 +51,8 @@ pub struct KnownScheduler {
     pub enabled: bool,
     /// Changes that it remembers, and whether each is important.
     pub changes: Vec<(ChangeId, Arc<Change>, bool)>,
+    /// What it keeps between restarts.
+    pub states: ObjectStates,
 }
 
 impl Core {
@@ -58,7 +60,7 @@ impl Core {
     pub(super) fn restore(
         &mut self,
         config: Arc<Config>,
-        restored: Restored,
+        mut restored: Restored,
         mut changes: BTreeMap<BuildsetId, Vec<Arc<Change>>>,
         now: Time,
     ) {
@@ -74,7 +76,8 @@ impl Core {
         }
         for (name, (id, enabled)) in restored.schedulers {
             self.scheduler_ids.insert(name.clone(), id);
-            self.schedulers.insert(id, Scheduler::new(name, enabled));
+            let states = restored.states.remove(&name).unwrap_or_default();
+            self.schedulers.insert(id, Scheduler::new(name, enabled, states));
         }
         self.take_over(now, config, &Known::default());
 
@@ -358,7 +361,9 @@ impl Core {
             let id = match (self.scheduler_ids.get(&new.name), known.schedulers.get(&new.name)) {
                 (Some(id), _) => *id,
                 (None, Some(known)) => {
-                    self.schedulers.insert(known.id, Scheduler::new(new.name.clone(), known.enabled));
+                    let states = known.states.clone();
+                    let scheduler = Scheduler::new(new.name.clone(), known.enabled, states);
+                    self.schedulers.insert(known.id, scheduler);
                     for (change_id, change, important) in &known.changes {
                         let remembered = Remembered { change: Arc::clone(change), important: *important };
                         self.remember(now, known.id, *change_id, remembered);
@@ -369,8 +374,10 @@ impl Core {
             };
             named.insert(id);
             self.scheduler_ids.insert(new.name.clone(), id);
-            let scheduler =
-                self.schedulers.entry(id).or_insert_with(|| Scheduler::new(new.name.clone(), true));
+            let scheduler = self
+                .schedulers
+                .entry(id)
+                .or_insert_with(|| Scheduler::new(new.name.clone(), true, ObjectStates::new()));
             scheduler.position = position;
             match scheduler.config.replace(Arc::clone(new)) {
                 None => {

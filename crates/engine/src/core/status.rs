@@ -5,7 +5,7 @@ use model::{
 };
 use serde::Serialize;
 
-use super::{Core, Drain, Reason, SessionId, schedulers::class, workers::Link};
+use super::{Core, Drain, Reason, SessionId, workers::Link};
 use crate::notice::CurrentStep;
 
 /// Everything at one moment.
@@ -214,7 +214,7 @@ impl Core {
             Some(SchedulerStatus {
                 id,
                 name: scheduler.name.clone(),
-                class: class(&config.kind),
+                class: config.kind.class(),
                 builders: config.builder_names.clone(),
                 enabled: scheduler.enabled,
                 waiting_changes: self.waiting_changes(id),

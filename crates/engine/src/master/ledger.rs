@@ -97,7 +97,9 @@ async fn look_up(store: &Store, names: &Unknown) -> Result<Known, StorageError> 
                 let change = store.change(id).await?;
                 changes.extend(change.map(|found| (id, Arc::new(found.change), important)));
             }
-            known.schedulers.insert(row.name, KnownScheduler { id: row.id, enabled: row.enabled, changes });
+            let states = store.object_states(&*row.name).await?;
+            let scheduler = KnownScheduler { id: row.id, enabled: row.enabled, changes, states };
+            known.schedulers.insert(row.name, scheduler);
         }
     }
     Ok(known)

@@ -7,7 +7,7 @@ use rusqlite::{Connection, Params, Row};
 
 use super::{Parsed, Read, all, first, json, time, truth};
 use crate::{
-    rows::{BuilderRow, MasterRow, SchedulerRow, WorkerRow},
+    rows::{BuilderRow, MasterRow, ObjectStates, SchedulerRow, WorkerRow},
     sql::identity as sql,
 };
 
@@ -101,6 +101,15 @@ pub(crate) fn schedulers(connection: &Connection) -> Read<Vec<SchedulerRow>> {
             master: row.get::<_, Option<i64>>(3)?.map(MasterId),
         }))
     })
+}
+
+/// What components of a name keep: by class and key.
+pub(crate) fn object_states(connection: &Connection, object: &str) -> Read<ObjectStates> {
+    let rows = all(connection, crate::sql::state::STATES, [object], |row| {
+        let (class, key, text): (String, String, String) = (row.get(0)?, row.get(1)?, row.get(2)?);
+        Ok(json(&text, || format!("state {key:?} of {object:?}")).map(|value| ((class, key), value)))
+    })?;
+    Ok(rows.into_iter().collect())
 }
 
 /// Groups rows by the id in their first column, in their order.

@@ -15,7 +15,7 @@ pub(crate) use builds::{build, build_by_number, build_properties, builds, count_
 pub(crate) use changes::{
     change, change_of_source_stamp, changes, classified_changes, sourcestamp, sourcestamps,
 };
-pub(crate) use identity::{builder, builders, masters, schedulers, worker, workers};
+pub(crate) use identity::{builder, builders, masters, object_states, schedulers, worker, workers};
 pub(crate) use logs::{log, log_by_slug, log_lines, logs};
 pub(crate) use pools::{decisions, instances, live_pools, restore_pools};
 pub(crate) use requests::{

@@ -11,8 +11,8 @@ use crate::{
     pools::{DecisionFilter, DecisionRow, InstanceFilter, InstanceRow, RestoredPools},
     read,
     rows::{
-        BuildFilter, BuildRow, BuilderRow, BuildsetRow, ChangeRow, LogRow, LogText, MasterRow, RequestFilter,
-        RequestRow, SchedulerRow, SourceStampRow, StepRow, WorkerRow,
+        BuildFilter, BuildRow, BuilderRow, BuildsetRow, ChangeRow, LogRow, LogText, MasterRow, ObjectStates,
+        RequestFilter, RequestRow, SchedulerRow, SourceStampRow, StepRow, WorkerRow,
     },
     sql,
     store::Store,
@@ -184,6 +184,12 @@ impl Store {
     /// [`Store::lease`], so that nobody writes what was read.
     pub async fn restore_pools(&self, pools: Vec<String>) -> Read<RestoredPools> {
         self.readers().read(move |connection| read::restore_pools(connection, &pools)).await
+    }
+
+    /// All that components of a name have kept.
+    pub async fn object_states(&self, object: impl Into<String>) -> Read<ObjectStates> {
+        let object = object.into();
+        self.readers().read(move |connection| read::object_states(connection, &object)).await
     }
 
     /// What a component has kept under a key.

@@ -7,3 +7,5 @@ pub(crate) const SET_STATE: &str = "INSERT INTO object_state (objectid, name, va
 pub(crate) const STATE: &str = "SELECT object_state.value_json FROM object_state \
      JOIN objects ON objects.id = object_state.objectid \
      WHERE objects.name = $1 AND objects.class_name = $2 AND object_state.name = $3";
+pub(crate) const STATES: &str = "SELECT objects.class_name, object_state.name, object_state.value_json FROM object_state \
+     JOIN objects ON objects.id = object_state.objectid WHERE objects.name = $1";

@@ -1,10 +1,9 @@
 //! Files that go to the worker (`buildbot/steps/transfer.py`).
 
-use model::{Json, Results};
+use model::{Json, Results, SourceStamp};
 use worker_protocol::{Command, DownloadFile};
 
 use crate::build::{
-    context::stamp_json,
     halt::Halt,
     running::Wiring,
     step::{Step, base_name},
@@ -45,7 +44,7 @@ pub(super) async fn json_properties(step: &mut Step) -> Result<Results, Halt> {
     let properties = step.build.properties.iter();
     let properties: serde_json::Map<String, Json> =
         properties.map(|(name, property)| (name.clone(), property.value.clone())).collect();
-    let stamps: Vec<Json> = step.build.order.sourcestamps.iter().map(stamp_json).collect();
+    let stamps: Vec<Json> = step.build.order.sourcestamps.iter().map(SourceStamp::facts).collect();
     let text = storage::python_json(&serde_json::json!({"properties": properties, "sourcestamps": stamps}));
     begin(step).await?;
     send(step, Transfer::text(text)).await

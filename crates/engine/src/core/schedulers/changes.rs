@@ -7,13 +7,13 @@
 use std::{collections::BTreeMap, sync::Arc};
 
 use config::SchedulerKind;
-use model::{Change, ChangeId, Properties, SchedulerId, SourceStamp, Time};
+use model::{Change, ChangeId, SchedulerId, Time};
 use storage::{Classified, Write};
 
-use super::{Remembered, Scheduler, Timer, TimerKey, class, lay_over, tree_stable_timer};
+use super::{Remembered, Scheduler, Timer, TimerKey, basic, tree_stable_timer};
 use crate::{
     Notice,
-    core::{Answer, Core, Deadline, ReplyId, requests::NewBuildset},
+    core::{Answer, Core, Deadline, ReplyId},
 };
 
 impl Core {
@@ -25,20 +25,28 @@ impl Core {
         self.reply(reply, Answer::Change(id));
         for scheduler in self.listeners.of(&change) {
             self.looked_at += 1;
-            let remembered = Remembered { change: Arc::clone(&change), important: true };
-            self.got_change(now, scheduler, id, remembered);
+            self.offer_change(now, scheduler, id, &change);
         }
     }
 
-    fn got_change(&mut self, now: Time, scheduler: SchedulerId, id: ChangeId, remembered: Remembered) {
+    /// Hands a change to a scheduler, if it wants it.
+    fn offer_change(&mut self, now: Time, scheduler: SchedulerId, id: ChangeId, change: &Arc<Change>) {
         let Some(state) = self.schedulers.get(&scheduler) else { return };
         let Some(config) = state.config.clone() else { return };
+        let Some(interest) = config.kind.interest() else { return };
+        if !interest.filter.accepts(change) {
+            return;
+        }
+        let Some(important) = interest.importance(change) else { return };
+        if config.kind.creates_absolute_source_stamps() {
+            self.record_change(scheduler, id, change);
+        }
+        let remembered = Remembered { change: Arc::clone(change), important };
         if tree_stable_timer(&config).is_some() {
-            let important = remembered.important;
             self.remember(now, scheduler, id, remembered);
             self.write(Write::SchedulerChange { scheduler, change: id, important });
-        } else if remembered.important {
-            self.build_changes(now, &config, &BTreeMap::from([(id, remembered)]));
+        } else if important && let Some(basic) = basic(&config) {
+            self.build_changes(now, scheduler, &config, &basic.reason, &BTreeMap::from([(id, remembered)]));
         }
     }
 
@@ -75,7 +83,9 @@ impl Core {
         let Some(config) = scheduler.config.clone() else { return };
         let Some(timer) = scheduler.timers.remove(key) else { return };
         let done = timer.changes.keys().copied().collect();
-        self.build_changes(now, &config, &timer.changes);
+        if let Some(basic) = basic(&config) {
+            self.build_changes(now, id, &config, &basic.reason, &timer.changes);
+        }
         self.write(Write::SchedulerChangesDone { scheduler: id, changes: Classified::These(done) });
     }
 
@@ -112,76 +122,16 @@ impl Core {
             }
         }
     }
-
-    /// Asks for builds of the newest change of each codebase; a codebase without one is built as configured.
-    fn build_changes(
-        &mut self,
-        now: Time,
-        config: &config::Scheduler,
-        changes: &BTreeMap<ChangeId, Remembered>,
-    ) {
-        let mut codebases: Vec<_> = config.codebases.iter().collect();
-        codebases.sort_by(|a, b| a.name.cmp(&b.name));
-        let mut sourcestamps = Vec::with_capacity(codebases.len());
-        let mut built = Vec::new();
-        for codebase in codebases {
-            let of_it = || {
-                changes.values().map(|remembered| &remembered.change).filter(|c| c.codebase == codebase.name)
-            };
-            let Some(newest) = of_it().next_back() else {
-                sourcestamps.push(default_stamp(codebase));
-                continue;
-            };
-            let stamp = newest.source_stamp();
-            built.extend(of_it().filter(|change| change.source_stamp() == stamp).cloned());
-            sourcestamps.push(stamp);
-        }
-        let mut properties = Properties::new();
-        lay_over(&mut properties, config);
-        for change in &built {
-            properties.update(&change.properties);
-        }
-        let builders = self.builders_named(&config.builder_names);
-        let reason = reason(config);
-        let priority = config.priority;
-        self.add_buildset(
-            now,
-            NewBuildset { reason, sourcestamps, changes: built, properties, builders, priority },
-        );
-    }
-}
-
-/// What is built of a codebase when nothing says otherwise.
-pub(super) fn default_stamp(codebase: &config::Codebase) -> SourceStamp {
-    SourceStamp {
-        branch: codebase.branch.clone(),
-        revision: codebase.revision.clone(),
-        repository: codebase.repository.clone(),
-        project: String::new(),
-        codebase: codebase.name.clone(),
-        patch: None,
-    }
 }
 
 fn timer_key(config: &config::Scheduler, change: &Change) -> TimerKey {
     match config.kind {
-        SchedulerKind::AnyBranch { .. } => TimerKey::Branch {
+        SchedulerKind::AnyBranch(_) => TimerKey::Branch {
             codebase: change.codebase.clone(),
             project: change.project.clone(),
             repository: change.repository.clone(),
             branch: change.branch.clone(),
         },
-        SchedulerKind::SingleBranch { .. } | SchedulerKind::Force(_) => TimerKey::Only,
-    }
-}
-
-fn reason(config: &config::Scheduler) -> String {
-    let class = class(&config.kind);
-    match &config.kind {
-        SchedulerKind::AnyBranch { reason: Some(reason), .. }
-        | SchedulerKind::SingleBranch { reason: Some(reason), .. } => {
-            reason.replace("%(name)s", &config.name).replace("%(classname)s", class)
-        }
-        _ => format!("The {class} scheduler named '{}' triggered this build", config.name),
+        SchedulerKind::SingleBranch(_) | SchedulerKind::Force(_) => TimerKey::Only,
     }
 }

@@ -3,7 +3,7 @@
 use config::SchedulerKind;
 use model::{Properties, Time};
 
-use super::{changes::default_stamp, lay_over};
+use super::asking::{Wish, configured_stamp};
 use crate::core::{Answer, Core, Force, Refusal, ReplyId, requests::NewBuildset};
 
 /// The source that Buildbot names for what comes from its form.
@@ -47,10 +47,9 @@ impl Core {
         }
         properties.set("reason", asked, FORM);
         properties.set("owner", force.owner.as_str(), FORM);
-        lay_over(&mut properties, config);
 
         // What is asked for is about one codebase: the first. The others are built as configured.
-        let mut sourcestamps: Vec<_> = config.codebases.iter().map(default_stamp).collect();
+        let mut sourcestamps: Vec<_> = config.codebases.iter().map(configured_stamp).collect();
         if let Some(stamp) = sourcestamps.first_mut() {
             // A field of Buildbot's form that is left empty is an empty text.
             stamp.branch =
@@ -64,8 +63,8 @@ impl Core {
                 stamp.project.clone_from(project);
             }
         }
-        let builders = self.builders_named(names);
-        let priority = force.priority.unwrap_or(config.priority);
-        Ok(NewBuildset { reason, sourcestamps, changes: Vec::new(), properties, builders, priority })
+        let (builder_names, priority) = (Some(names.clone()), force.priority);
+        let wish = Wish { properties, builder_names, priority, ..Wish::of(reason, sourcestamps) };
+        Ok(self.wished(config, wish))
     }
 }

@@ -1,8 +1,10 @@
 //! Schedulers: what turns changes and wishes into requests.
 
+mod asking;
 mod changes;
 mod force;
 mod index;
+mod state;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -10,8 +12,9 @@ use std::{
     time::Duration,
 };
 
-use config::SchedulerKind;
-use model::{BuilderId, Change, ChangeId, Properties, SchedulerId, Time};
+use config::{Basic, SchedulerKind};
+use model::{BuilderId, Change, ChangeId, SchedulerId, Time};
+use storage::ObjectStates;
 
 pub(super) use self::index::ChangeIndex;
 use super::Core;
@@ -27,11 +30,13 @@ pub(super) struct Scheduler {
     /// Whether it acts on changes. Somebody may have switched it off.
     pub(super) enabled: bool,
     pub(super) timers: BTreeMap<TimerKey, Timer>,
+    /// What it keeps between restarts.
+    pub(super) states: ObjectStates,
 }
 
 impl Scheduler {
-    pub(super) fn new(name: String, enabled: bool) -> Self {
-        Self { name, config: None, position: usize::MAX, enabled, timers: BTreeMap::new() }
+    pub(super) fn new(name: String, enabled: bool, states: ObjectStates) -> Self {
+        Self { name, config: None, position: usize::MAX, enabled, timers: BTreeMap::new(), states }
     }
 }
 
@@ -59,31 +64,17 @@ pub(super) struct Remembered {
     pub(super) important: bool,
 }
 
-/// How long a scheduler's tree has to be quiet; `None` is not at all.
-pub(super) fn tree_stable_timer(config: &config::Scheduler) -> Option<Duration> {
-    let timer = match &config.kind {
-        SchedulerKind::AnyBranch { tree_stable_timer, .. }
-        | SchedulerKind::SingleBranch { tree_stable_timer, .. } => *tree_stable_timer,
+/// What it builds changes by, if it does.
+fn basic(config: &config::Scheduler) -> Option<&Basic> {
+    match &config.kind {
+        SchedulerKind::AnyBranch(basic) | SchedulerKind::SingleBranch(basic) => Some(basic),
         SchedulerKind::Force(_) => None,
-    };
-    timer.filter(|timer| !timer.is_zero())
-}
-
-/// Buildbot's name of its class.
-pub(super) fn class(kind: &SchedulerKind) -> &'static str {
-    match kind {
-        SchedulerKind::AnyBranch { .. } => "AnyBranchScheduler",
-        SchedulerKind::SingleBranch { .. } => "SingleBranchScheduler",
-        SchedulerKind::Force(_) => "ForceScheduler",
     }
 }
 
-/// The properties that a scheduler gives to all its builds, laid over `properties`.
-fn lay_over(properties: &mut Properties, config: &config::Scheduler) {
-    for (name, property) in &config.properties {
-        properties.set(name.as_str(), property.value.clone(), "Scheduler");
-    }
-    properties.set("scheduler", config.name.as_str(), "Scheduler");
+/// How long a scheduler's tree has to be quiet; `None` is not at all.
+fn tree_stable_timer(config: &config::Scheduler) -> Option<Duration> {
+    basic(config)?.tree_stable_timer.filter(|timer| !timer.is_zero())
 }
 
 impl Core {

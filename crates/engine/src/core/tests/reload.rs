@@ -120,8 +120,12 @@ fn names_from_the_tables_get_their_ids_and_numbers_back() {
 fn a_scheduler_from_the_tables_builds_what_it_remembers() {
     let mut world = World::new(&farm(W, &[("b1", &["w1"])], ""));
     let change = Arc::new(Change { branch: Some("main".to_owned()), ..Change::default() });
-    let scheduler =
-        KnownScheduler { id: SchedulerId(9), enabled: true, changes: vec![(ChangeId(4), change, true)] };
+    let scheduler = KnownScheduler {
+        id: SchedulerId(9),
+        enabled: true,
+        changes: vec![(ChangeId(4), change, true)],
+        states: Default::default(),
+    };
     let known = Known { schedulers: [("s".to_owned(), scheduler)].into(), ..Known::default() };
     world.reload_knowing(&scheduled("type = \"AnyBranchScheduler\"\ntreeStableTimer = 10"), known);
     world.pass(Duration::from_secs(10));

@@ -123,6 +123,34 @@ fn an_event_costs_the_same_in_a_farm_of_any_size() {
 }
 
 #[test]
+fn a_change_is_not_held_against_every_filter() {
+    let looked_at = |n: usize| {
+        let mut text = farm(&[("w", 0)], &[("b", &["w"])], "");
+        for i in 0..n {
+            let filter = match i % 3 {
+                0 => format!("repository = \"r{i}\", branch_re = \"x\""),
+                1 => format!("project = [\"p{i}\", \"q{i}\"], branch = [\"main\", \"x\"]"),
+                _ => format!("branch = \"x{i}\", category_re = \"c\""),
+            };
+            write!(text, "[[scheduler]]\ntype = \"AnyBranchScheduler\"\nname = \"s{i}\"\nchange_filter = {{ {filter} }}\nbuilderNames = [\"b\"]\n").unwrap();
+        }
+        let mut world = World::new(&text);
+        cost(&mut world, |w| {
+            let change = Change {
+                branch: Some("x".to_owned()),
+                repository: "r3".to_owned(),
+                project: "q4".to_owned(),
+                ..Change::default()
+            };
+            w.change(change);
+        })
+    };
+    assert_eq!(looked_at(9), looked_at(900));
+    let (looked_at, _) = looked_at(9);
+    assert!(looked_at < 8, "{looked_at}");
+}
+
+#[test]
 fn in_one_big_pool_a_build_costs_no_more_either() {
     // All builders on all workers: one group.
     let check = |n: usize| {

@@ -197,3 +197,104 @@ fn the_newest_change_of_each_codebase_is_built() {
     // With several codebases there is no one branch.
     assert_eq!(order.properties.get("branch"), None);
 }
+
+#[test]
+fn only_changes_that_pass_the_filter_are_built() {
+    let mut world = World::new(&with(
+        "type = \"AnyBranchScheduler\"\nchange_filter = { repository = \"r\", branch_re = \"release/\", filter_fn = { expression = \"change.author != 'bot'\" } }",
+    ));
+    let wanted = Change { repository: "r".to_owned(), ..changed("release/1", "r1") };
+    for unwanted in [
+        Change { repository: "s".to_owned(), ..wanted.clone() },
+        Change { branch: Some("old/release/1".to_owned()), ..wanted.clone() },
+        Change { author: "bot".to_owned(), ..wanted.clone() },
+    ] {
+        world.change(unwanted);
+        assert_eq!(world.batch.writes.len(), 1, "{:?}", world.batch.writes);
+    }
+    world.change(wanted).expect("+ change 4\n+ buildset 1\n+ build request 1\nChange(ChangeId(4))");
+}
+
+#[test]
+fn what_is_not_important_builds_nothing_and_starts_no_timer() {
+    let files = |files: &[&str]| Change {
+        files: files.iter().map(|file| (*file).to_owned()).collect(),
+        ..changed("main", "r")
+    };
+    let mut world = World::new(&with("type = \"AnyBranchScheduler\"\nfileIsImportant = [\"src/\"]"));
+    world.change(files(&["doc"])).expect("+ change 1\nChange(ChangeId(1))");
+    world
+        .change(files(&["doc", "src/a"]))
+        .expect("+ change 2\n+ buildset 1\n+ build request 1\nChange(ChangeId(2))");
+    let timed = "type = \"AnyBranchScheduler\"\nfileIsImportant = [\"src/\"]\ntreeStableTimer = 10";
+    let mut world = World::new(&with(timed));
+    world.change(files(&["doc"])).expect("+ change 1\n+ change 1 for scheduler 2\nChange(ChangeId(1))");
+    world.pass(Duration::from_secs(100)).expect("");
+    world
+        .change(files(&["src/a"]))
+        .pass(Duration::from_secs(10))
+        .expect("+ buildset 1\n+ build request 1\n+ scheduler 2 has done These([ChangeId(1), ChangeId(2)])");
+    let mut world = World::new(&with(&format!("{timed}\nonlyImportant = true")));
+    world.change(files(&["doc"])).expect("+ change 1\nChange(ChangeId(1))");
+}
+
+#[test]
+fn properties_and_priorities_depend_on_what_is_built() {
+    let mut world = World::new(&with(
+        "type = \"AnyBranchScheduler\"\npriority = { expression = \"7 if changes[0].branch == 'main' else 'no number'\" }\nproperties = { ref = \"%(src::branch)s@%(src::revision)s\", by = { property = \"who\" }, scheduled = \"%(prop:scheduler)s\" }",
+    ));
+    let mut change = changed("main", "r1");
+    change.properties.set("who", "ann", "Change");
+    world.connect(1, "w1").change(change);
+    assert!(
+        world.batch.writes.iter().any(|write| matches!(write, storage::Write::Request { priority: 7, .. }))
+    );
+    let properties = &last_order(&world.batch).properties;
+    let value = |name: &str| properties.property(name).map(|it| (it.value.clone(), it.source.as_str()));
+    assert_eq!(value("ref"), Some(("main@r1".into(), "Scheduler")));
+    assert_eq!(value("by"), Some(("ann".into(), "Scheduler")));
+    assert_eq!(value("scheduled"), Some(("s".into(), "Scheduler")));
+    world.change(changed("dev", "r2"));
+    assert!(
+        world.batch.writes.iter().any(|write| matches!(write, storage::Write::Request { priority: 0, .. }))
+    );
+}
+
+#[test]
+fn absolute_source_stamps_are_kept_where_buildbot_keeps_them() {
+    let text = with(
+        "type = \"SingleBranchScheduler\"\nbranch = \"main\"\ncreateAbsoluteSourceStamps = true\ncodebases = [\"app\", \"lib\"]",
+    );
+    let of = |codebase: &str, revision: &str| Change {
+        codebase: codebase.to_owned(),
+        repository: format!("git://{codebase}"),
+        ..changed("main", revision)
+    };
+    let mut world = World::new(&text);
+    world.change(of("lib", "r1"));
+    let kept = world.batch.writes.iter().find_map(|write| match write {
+        storage::Write::ObjectState { object, class, key, value } => {
+            Some((object.as_str(), class.as_str(), key.as_str(), value.clone()))
+        }
+        _ => None,
+    });
+    let lib =
+        serde_json::json!({ "repository": "git://lib", "branch": "main", "revision": "r1", "lastChange": 1 });
+    let value = serde_json::json!({ "lib": lib });
+    assert_eq!(kept, Some(("s", "SingleBranchScheduler", "lastCodebases", value.clone())));
+
+    let restored = Restored {
+        schedulers: BTreeMap::from([("s".to_owned(), (SchedulerId(7), true))]),
+        states: BTreeMap::from([(
+            "s".to_owned(),
+            BTreeMap::from([(("SingleBranchScheduler".to_owned(), "lastCodebases".to_owned()), value)]),
+        )]),
+        ..Restored::default()
+    };
+    let mut world = World::restored(&text, restored, BTreeMap::new());
+    world.connect(1, "w1").change(of("app", "r2"));
+    let stamps = &last_order(&world.batch).sourcestamps;
+    let stamps: Vec<_> =
+        stamps.iter().map(|stamp| (stamp.repository.as_str(), stamp.revision.as_deref())).collect();
+    assert_eq!(stamps, [("git://app", Some("r2")), ("git://lib", Some("r1"))]);
+}

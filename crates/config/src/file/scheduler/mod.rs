@@ -1,33 +1,34 @@
 //! `[[scheduler]]`.
 
+pub(super) mod filter;
+
 use std::time::Duration;
 
+use ::model::{
+    filter::{Attribute, Condition, Test},
+    template::Reference,
+};
 use toml::de::DeValue;
 
-use super::Names;
+use super::{Names, expression};
 use crate::{
-    model::{Codebase, ForceScheduler, Scheduler, SchedulerKind},
+    model::{Basic, Codebase, ForceScheduler, Priority, Scheduler, SchedulerKind},
     nearest::nearest,
     renderable::Renderable,
     schema::{Fallback, Key, Kind, Special},
     table::{Keys, Table},
-    value::Value,
+    value::{MAX_PROPERTY_NAME, Value},
 };
 
 /// What all schedulers have.
 const COMMON: &[Key] = &[
-    Key::new(
-        "type",
-        Kind::Choice(&["AnyBranchScheduler", "SingleBranchScheduler", "ForceScheduler"]),
-        "what it waits for",
-    )
-    .required(),
+    Key::new("type", Kind::Text, "what it waits for").required(),
     Key::new("name", Kind::Text, "its name").required(),
     Key::new("builderNames", Kind::Texts, "names of the builders that it asks to build").required(),
     Key::new(
         "priority",
-        Kind::Integer(-1_000_000, 1_000_000),
-        "builds of a higher priority are started first",
+        Kind::Special(&PRIORITY),
+        "builds of a higher priority are started first; an expression sees `builderNames` and `changes`",
     )
     .default(Fallback::Integer(0)),
     Key::new(
@@ -38,9 +39,16 @@ const COMMON: &[Key] = &[
     .default(Fallback::Of("one, of the empty name")),
 ];
 
+/// What schedulers but `ForceScheduler` have.
+const OWN: &[Key] = &[Key::renderable(
+    "properties",
+    Kind::Values,
+    "properties of its builds, rendered with the properties of the changes and with what is built",
+)];
+
 /// What schedulers that wait for changes have.
 const BASIC: &[Key] = &[
-    Key::new("properties", Kind::Values, "properties of its builds"),
+    Key::new("categories", Kind::Texts, "only changes of these categories"),
     Key::new("treeStableTimer", Kind::Seconds, "wait until there was no other change for so long")
         .default(Fallback::Of("build each change at once")),
     Key::new(
@@ -51,17 +59,15 @@ const BASIC: &[Key] = &[
     .default(Fallback::Text("The %(classname)s scheduler named '%(name)s' triggered this build")),
 ];
 
-const HINTS: &[(&str, &str)] = &[
-    ("builders", "it is called `builderNames`"),
-    ("change_filter", "a SingleBranchScheduler has `branch`, an AnyBranchScheduler `branches`"),
-    ("categories", "changes cannot be told apart by category"),
-];
+const HINTS: &[(&str, &str)] = &[("builders", "it is called `builderNames`")];
 
 pub(super) const ANY_BRANCH: Keys = Keys {
     what: "AnyBranchScheduler",
     groups: &[
         COMMON,
+        OWN,
         &[Key::new("branches", Kind::Texts, "only changes on these branches").default(Fallback::Of("all"))],
+        filter::INTEREST,
         BASIC,
     ],
     hints: HINTS,
@@ -71,16 +77,28 @@ pub(super) const SINGLE_BRANCH: Keys = Keys {
     what: "SingleBranchScheduler",
     groups: &[
         COMMON,
-        &[Key::new(
-            "branch",
-            Kind::Text,
-            "only changes on this branch; the empty text is for changes without one",
-        )
-        .required()],
+        OWN,
+        &[
+            Key::new(
+                "branch",
+                Kind::Text,
+                "only changes on this branch; the empty text is for changes without one. Required, unless there is a \
+                 `change_filter`",
+            ),
+            ABSOLUTE,
+        ],
+        filter::INTEREST,
         BASIC,
     ],
     hints: HINTS,
 };
+
+const ABSOLUTE: Key = Key::new(
+    "createAbsoluteSourceStamps",
+    Kind::Bool,
+    "codebases without a change are built as their last change left them",
+)
+.default(Fallback::Bool(false));
 
 pub(super) const FORCE: Keys = Keys {
     what: "ForceScheduler",
@@ -93,7 +111,20 @@ pub(super) const FORCE: Keys = Keys {
                 .default(Fallback::Text("force build")),
         ],
     ],
-    hints: &[("builders", "it is called `builderNames`")],
+    hints: HINTS,
+};
+
+/// All types, with their keys.
+const TYPES: &[(&str, Keys)] = &[
+    ("AnyBranchScheduler", ANY_BRANCH),
+    ("SingleBranchScheduler", SINGLE_BRANCH),
+    ("ForceScheduler", FORCE),
+];
+
+const PRIORITY: Special = Special {
+    expected: "a whole number, or `{ expression = … }`",
+    // Only for the reference: `priority` reads it.
+    read: |_| Some(Renderable::Null),
 };
 
 pub(super) const CODEBASE: Keys = Keys {
@@ -122,12 +153,11 @@ pub(super) fn read<'a>(value: Value<'a>, builders: &Names<'a>, names: &mut Names
         None => ("", ANY_BRANCH),
         Some(kind) => {
             let kind = Value::new(value.reading, kind, false);
-            match kind.text()? {
-                name @ "AnyBranchScheduler" => (name, ANY_BRANCH),
-                name @ "SingleBranchScheduler" => (name, SINGLE_BRANCH),
-                name @ "ForceScheduler" => (name, FORCE),
-                other => {
-                    unknown(&kind, other);
+            let name = kind.text()?;
+            match TYPES.iter().find(|(known, _)| *known == name) {
+                Some((name, keys)) => (*name, *keys),
+                None => {
+                    unknown(&kind, name);
                     return None;
                 }
             }
@@ -148,28 +178,21 @@ pub(super) fn read<'a>(value: Value<'a>, builders: &Names<'a>, names: &mut Names
     builders.check(&table, "builderNames", &used);
     let codebases = codebases(&table);
     let name = name.map(|(name, _)| name);
-    let properties = if kind == "ForceScheduler" {
-        Default::default()
-    } else {
-        table.properties("properties", "Scheduler")
-    };
-    let priority = table.integer("priority").unwrap_or(0);
+    let properties = if kind == "ForceScheduler" { Vec::new() } else { properties(&table) };
+    let priority = priority(&table);
     let kind = match kind {
-        "AnyBranchScheduler" => SchedulerKind::AnyBranch {
-            branches: table
-                .texts("branches")
-                .map(|branches| branches.into_iter().map(|(b, _)| b.to_owned()).collect()),
-            tree_stable_timer: tree_stable_timer(&table),
-            reason: Some(reason(&table, kind, name.unwrap_or(""))),
-        },
-        "SingleBranchScheduler" => SchedulerKind::SingleBranch {
-            branch: table
-                .plain_text("branch")
-                .map(|(branch, _)| branch.to_owned())
-                .filter(|branch| !branch.is_empty()),
-            tree_stable_timer: tree_stable_timer(&table),
-            reason: Some(reason(&table, kind, name.unwrap_or(""))),
-        },
+        "AnyBranchScheduler" => {
+            let basic = basic(&table, "branches", kind, name);
+            SchedulerKind::AnyBranch(basic)
+        }
+        "SingleBranchScheduler" => {
+            if table.value("branch").is_none() && table.value("change_filter").is_none() {
+                table.missing("`branch`", "`branch`, or a `change_filter`, says which changes it builds");
+            }
+            let basic = basic(&table, "branch", kind, name);
+            let create_absolute_source_stamps = table.bool(ABSOLUTE.name);
+            SchedulerKind::SingleBranch(Basic { create_absolute_source_stamps, ..basic })
+        }
         "ForceScheduler" => {
             let text = |key, default: &str| {
                 table.text(key).map_or_else(|| default.to_owned(), |(text, _)| text.to_owned())
@@ -194,15 +217,94 @@ pub(super) fn read<'a>(value: Value<'a>, builders: &Names<'a>, names: &mut Names
     })
 }
 
+/// What builds changes; `branches` is the key that limits them to some.
+fn basic(table: &Table<'_>, branches: &str, kind: &str, name: Option<&str>) -> Basic {
+    let mut interest = filter::interest(table);
+    let limits = [(branches, Attribute::Branch), ("categories", Attribute::Category)];
+    for (key, attribute) in limits {
+        let Some(value) = table.value(key) else { continue };
+        if table.value("change_filter").is_some() {
+            value
+                .error(format!("there cannot be both `change_filter` and `{key}`"))
+                .help("the filter has conditions on branches and categories of its own");
+        }
+        if key == "branch" && value.text().is_none() {
+            continue;
+        }
+        let Some(texts) = value.texts() else { continue };
+        let values = texts.into_iter().map(|(text, _)| (!text.is_empty()).then(|| text.to_owned())).collect();
+        interest.filter.conditions.push(Condition { attribute, test: Test::Is(values) });
+    }
+    Basic {
+        interest,
+        tree_stable_timer: tree_stable_timer(table),
+        reason: reason(table, kind, name.unwrap_or("")),
+        create_absolute_source_stamps: false,
+    }
+}
+
+fn priority(table: &Table<'_>) -> Priority {
+    let Some(value) = table.value("priority") else { return Priority::Fixed(0) };
+    match value.get() {
+        DeValue::Table(_) => expression::read(value, &["builderNames", "changes"])
+            .map_or(Priority::Fixed(0), Priority::Expression),
+        DeValue::Integer(_) => Priority::Fixed(value.integer(-1_000_000, 1_000_000).unwrap_or(0)),
+        _ => {
+            value.unexpected(PRIORITY.expected);
+            Priority::Fixed(0)
+        }
+    }
+}
+
+/// Properties that depend on what is built. They are stored and shown: secrets are refused.
+fn properties(table: &Table<'_>) -> Vec<(String, Renderable)> {
+    let Some(value) = table.value("properties") else { return Vec::new() };
+    let Some(entries) = value.entries() else {
+        value.unexpected("a table of properties");
+        return Vec::new();
+    };
+    let mut properties = Vec::new();
+    for (name, span, value) in entries {
+        if name.is_empty() || name.len() > MAX_PROPERTY_NAME {
+            let message = format!("the name of a property is 1 to {MAX_PROPERTY_NAME} characters long");
+            table.reading().sink.error(span, message);
+            continue;
+        }
+        let Some(read) = value.read(Kind::Any) else { continue };
+        if let Some(reference) = unfit(&read) {
+            value
+                .error(format!("a property of a scheduler cannot hold `%({reference})s`"))
+                .help("it is stored with the request, before there is a worker, for all to see");
+        } else {
+            properties.push((name.to_owned(), read));
+        }
+    }
+    properties
+}
+
+/// A secret, or something of a worker, in a value.
+fn unfit(value: &Renderable) -> Option<Reference> {
+    match value {
+        Renderable::Text(template) => template
+            .references()
+            .into_iter()
+            .find(|reference| matches!(reference, Reference::Secret(_) | Reference::Worker(_)))
+            .cloned(),
+        Renderable::List(values) => values.iter().find_map(unfit),
+        Renderable::Dict(entries) => entries.iter().find_map(|(_, value)| unfit(value)),
+        Renderable::Property { default, .. } => unfit(default),
+        _ => None,
+    }
+}
+
 fn unknown(kind: &Value<'_>, name: &str) {
-    const TYPES: [&str; 3] = ["AnyBranchScheduler", "SingleBranchScheduler", "ForceScheduler"];
-    let meant = TYPES
-        .into_iter()
+    let names = || TYPES.iter().map(|(name, _)| *name);
+    let meant = names()
         .find(|known| known.strip_suffix("Scheduler") == Some(name))
-        .or_else(|| nearest(name, TYPES));
+        .or_else(|| nearest(name, names()));
     kind.error(format!("there is no scheduler of type {name:?}")).help(match meant {
         Some(meant) => format!("did you mean {meant:?}?"),
-        None => format!("there are {}", TYPES.join(", ")),
+        None => format!("there are {}", names().collect::<Vec<_>>().join(", ")),
     });
 }
 

@@ -1,0 +1,42 @@
+//! `{ expression = "…" }`: a value that is decided when it is needed.
+
+use ::model::expression::Expression;
+
+use crate::{
+    nearest::nearest,
+    schema::{Key, Kind},
+    table::{Keys, Table},
+    value::Value,
+};
+
+pub(super) const KEYS: Keys = Keys {
+    what: "an expression",
+    groups: &[&[Key::new("expression", Kind::Text, "the expression").required()]],
+    hints: &[],
+};
+
+/// Reads an expression that may use these names.
+pub(super) fn read(value: Value<'_>, names: &[&str]) -> Option<Expression> {
+    let table = Table::of(value, KEYS)?;
+    let (text, span) = table.plain_text("expression")?;
+    let sink = &table.reading().sink;
+    let expression = match Expression::parse(text) {
+        Ok(expression) => expression,
+        Err(error) => {
+            sink.error(span, error.message);
+            return None;
+        }
+    };
+    let mut known = true;
+    for name in expression.names() {
+        if !names.contains(&&*name) {
+            known = false;
+            let there = names.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ");
+            sink.error(span.clone(), format!("there is no `{name}` here")).help(
+                nearest(&name, names.iter().copied())
+                    .map_or_else(|| format!("there is {there}"), |meant| format!("did you mean `{meant}`?")),
+            );
+        }
+    }
+    known.then_some(expression)
+}

@@ -1,0 +1,195 @@
+//! Schedulers, and what they listen to.
+
+use ::model::{
+    Change,
+    filter::{Attribute, Test},
+};
+
+use super::*;
+use crate::model::{Basic, Priority};
+
+/// A minimal configuration with a scheduler of the name `s` for builder `b`, in line 8.
+fn with(text: &str) -> String {
+    format!("{MINIMAL}[[scheduler]]\nname = \"s\"\nbuilderNames = [\"b\"]\n{text}")
+}
+
+fn scheduler(text: &str) -> crate::Scheduler {
+    crate::Scheduler::clone(&good(&with(text)).config.schedulers[0])
+}
+
+fn basic(text: &str) -> Basic {
+    match scheduler(text).kind {
+        SchedulerKind::AnyBranch(basic) | SchedulerKind::SingleBranch(basic) => basic,
+        other => panic!("{other:?}"),
+    }
+}
+
+#[track_caller]
+fn refused(text: &str, expect: &[&str]) {
+    assert_eq!(errors(&with(text)), expect, "{text}");
+}
+
+#[test]
+fn what_builds_changes_is_read() {
+    let read = scheduler("type = \"AnyBranchScheduler\"\npriority = 5\nproperties = { x = [1] }");
+    assert_eq!(read.priority, Priority::Fixed(5));
+    assert_eq!(read.properties, [("x".to_owned(), Renderable::List(vec![Renderable::Int(1)]))]);
+
+    let read = basic("type = \"AnyBranchScheduler\"\nbranches = [\"a\"]\nreason = \"%(name)s 100%%\"");
+    assert_eq!(read.interest.filter.only(&Attribute::Branch), Some(&[Some("a".to_owned())][..]));
+    assert_eq!((read.tree_stable_timer, &*read.reason), (None, "s 100%"));
+
+    let read = basic("type = \"SingleBranchScheduler\"\nbranch = \"\"\ntreeStableTimer = 0.5");
+    assert_eq!(read.interest.filter.only(&Attribute::Branch), Some(&[None][..]));
+    assert_eq!(read.tree_stable_timer.unwrap().as_millis(), 500);
+    assert_eq!(read.reason, "The SingleBranchScheduler scheduler named 's' triggered this build");
+
+    let read = scheduler(
+        "type = \"SingleBranchScheduler\"\nbranch = \"main\"\ncodebases = { \"\" = {}, lib = { repository = \"r\", branch = \"b\" } }",
+    );
+    assert_eq!(read.codebases[1].repository, "r");
+
+    refused(
+        "type = \"SingleBranchScheduler\"",
+        &[
+            "8:1 SingleBranchScheduler lacks `branch` [`branch`, or a `change_filter`, says which changes it builds]",
+        ],
+    );
+    refused(
+        "type = \"SingleBranchScheduler\"\nbranch = \"x\"\nreason = \"50%\"",
+        &["13:10 after `%` stands `(name)s`, `(classname)s` or, for a percent sign, another `%`"],
+    );
+    refused(
+        "type = \"AnyBranch\"",
+        &["11:8 there is no scheduler of type \"AnyBranch\" [did you mean \"AnyBranchScheduler\"?]"],
+    );
+}
+
+#[test]
+fn names_of_builders_are_checked() {
+    let refused = |text: &str, expect: &[&str]| {
+        let text = format!("{MINIMAL}[[scheduler]]\nname = \"s\"\n{text}");
+        assert_eq!(errors(&text), expect, "{text}");
+    };
+    refused(
+        "type = \"ForceScheduler\"\nbuilderNames = []",
+        &["11:16 `builderNames` is empty: at least one builder is needed"],
+    );
+    refused(
+        "type = \"AnyBranchScheduler\"\nbuilderNames = [\"B\"]",
+        &["11:17 there is no builder \"B\" [did you mean \"b\"?]"],
+    );
+    refused(
+        "builderNames = [\"b\"]\nbranch = \"x\"",
+        &[
+            "8:1 AnyBranchScheduler lacks `type` [`type`: what it waits for]",
+            "11:1 AnyBranchScheduler has no `branch` [did you mean `branches`?]",
+        ],
+    );
+}
+
+#[test]
+fn change_filters_are_read() {
+    let read = basic(
+        "type = \"SingleBranchScheduler\"\nchange_filter = { branch = \"main\", project_not_eq = [\"a\", \"b\"], repository_re = \"git@\", property_eq = { kind = \"\" }, property_not_re = { who = [\"bot\"] }, filter_fn = { expression = \"change.files | length < 10\" } }",
+    );
+    let filter = &read.interest.filter;
+    assert_eq!(filter.conditions.len(), 5);
+    assert!(matches!(&filter.conditions[1].test, Test::IsNot(values) if values.len() == 2));
+    let good = Change { branch: Some("main".into()), repository: "git@host:x".into(), ..Change::default() };
+    assert!(filter.accepts(&good));
+    assert!(!filter.accepts(&Change { files: vec!["f".into(); 10], ..good.clone() }));
+    assert!(!filter.accepts(&Change { repository: "https://host/git@".into(), ..good.clone() }));
+    let mut robot = good;
+    robot.properties.set("who", "bot7", "Change");
+    assert!(!filter.accepts(&robot));
+
+    refused(
+        "type = \"AnyBranchScheduler\"\nbranches = \"x\"\ncategories = [\"c\"]\nchange_filter = { branch = \"y\" }",
+        &[
+            "12:12 there cannot be both `change_filter` and `branches` [the filter has conditions on branches and categories of its own]",
+            "13:14 there cannot be both `change_filter` and `categories` [the filter has conditions on branches and categories of its own]",
+        ],
+    );
+    refused(
+        "type = \"AnyBranchScheduler\"\nchange_filter = { branch_fn = 1, branh = \"x\", branch_re = [\"(\"], filter_fn = { expression = \"chang.branch\" } }",
+        &[
+            "12:19 a change filter has no `branch_fn` [`filter_fn` sees all of the change]",
+            "12:34 a change filter has no `branh` [did you mean `branch`?]",
+            "12:60 \"(\" is no regular expression: Parsing error at position 1: Opening parenthesis without closing parenthesis",
+            "12:93 there is no `chang` here [did you mean `change`?]",
+        ],
+    );
+    refused(
+        "type = \"AnyBranchScheduler\"\nchange_filter = { filter_fn = { expression = \"change.branch =\" } }",
+        &["12:46 syntax error: unexpected input after expression"],
+    );
+}
+
+#[test]
+fn importance_is_of_files_or_an_expression() {
+    let files = basic("type = \"AnyBranchScheduler\"\nfileIsImportant = [\"src/\", \".*[.]py$\"]");
+    let change = |file: &str| Change { files: vec![file.into()], ..Change::default() };
+    let importance = |basic: &Basic, file: &str| basic.interest.importance(&change(file));
+    assert_eq!(importance(&files, "src/main.c"), Some(true));
+    assert_eq!(importance(&files, "doc/conf.py"), Some(true));
+    assert_eq!(importance(&files, "doc/src/index"), Some(false));
+    let only = basic(
+        "type = \"AnyBranchScheduler\"\nonlyImportant = true\nfileIsImportant = { expression = \"change.files != ['README']\" }",
+    );
+    assert_eq!(importance(&only, "a"), Some(true));
+    assert_eq!(importance(&only, "README"), None);
+    refused(
+        "type = \"AnyBranchScheduler\"\nfileIsImportant = 7",
+        &["12:19 expected regular expressions, or `{ expression = … }`, found a whole number"],
+    );
+}
+
+#[test]
+fn priorities_and_properties_may_depend_on_what_is_built() {
+    let read = scheduler(
+        "type = \"AnyBranchScheduler\"\npriority = { expression = \"changes | length\" }\nproperties = { a = \"%(src::branch)s\", b = { property = \"who\", default = 3 } }",
+    );
+    assert!(matches!(read.priority, Priority::Expression(_)));
+    assert_eq!(read.properties.len(), 2);
+    refused(
+        "type = \"AnyBranchScheduler\"\npriority = \"high\"\nproperties = { a = [\"%(secret:key)s\"], b = \"%(worker:host)s\" }",
+        &[
+            "12:12 expected a whole number, or `{ expression = … }`, found text",
+            "13:20 a property of a scheduler cannot hold `%(secret:key)s` [it is stored with the request, before there is a worker, for all to see]",
+            "13:21 there is no secret \"key\": nothing says where secrets are [set `secrets-directory` in `[master]`: it holds one file for each secret]",
+            "13:44 a property of a scheduler cannot hold `%(worker:host)s` [it is stored with the request, before there is a worker, for all to see]",
+        ],
+    );
+}
+
+#[test]
+fn a_force_scheduler_has_defaults() {
+    let read = scheduler("type = \"ForceScheduler\"\ncodebases = [\"a\", \"b\"]");
+    let SchedulerKind::Force(force) = &read.kind else { panic!("{read:?}") };
+    assert_eq!(
+        (force.button_name.as_str(), force.label.as_str(), force.reason.as_str()),
+        ("s", "s", "force build")
+    );
+    assert_eq!(read.codebases.len(), 2);
+}
+
+#[test]
+fn the_configurations_in_the_documents_on_schedulers_load() {
+    for name in ["schedulers.md"] {
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs").join(name);
+        let text = fs::read_to_string(&path).unwrap();
+        let mut blocks = text.split("```toml\n").skip(1).peekable();
+        assert!(blocks.peek().is_some(), "{name} has examples");
+        for block in blocks {
+            let block = block.split("```").next().unwrap();
+            let builders: String = ["linux", "windows", "docs", "package", "publish"]
+                .map(|name| format!("[[builder]]\nname = {name:?}\nworkers = [\"w\"]\n"))
+                .concat();
+            let before = format!("[[worker]]\nname = \"w\"\npassword = \"p\"\n{builders}");
+            if let Err(errors) = parse(&format!("{before}{block}"), name, &path) {
+                panic!("{}\n{block}", errors.render(false));
+            }
+        }
+    }
+}
