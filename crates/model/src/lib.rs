@@ -5,6 +5,7 @@
 //! numbers are Buildbot's, because they end up in Buildbot's tables.
 
 mod change;
+pub mod docker;
 pub mod ec2;
 pub mod expression;
 pub mod filter;

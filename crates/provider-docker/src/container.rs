@@ -3,16 +3,20 @@
 use std::collections::{BTreeMap, HashMap};
 
 use bollard::models::{
-    ContainerCreateBody, ContainerSummary, ContainerSummaryStateEnum as State, HostConfig,
+    ContainerCreateBody, ContainerSummary, ContainerSummaryStateEnum as State, DeviceMapping, HostConfig,
+    ResourcesUlimits,
 };
-use model::{InstanceId, Time};
+use model::{
+    InstanceId, Time,
+    docker::{Credentials, Template},
+};
 use pools::{
     Token,
     provider::{LaunchRequest, Machine, MachineStatus, Member},
 };
 use secrecy::ExposeSecret;
 
-use crate::{Credentials, Settings};
+use crate::Settings;
 
 pub(crate) const DEPLOYMENT: &str = "ganger.deployment";
 pub(crate) const POOL: &str = "ganger.pool";
@@ -87,7 +91,7 @@ impl Found {
                 template: label(TEMPLATE),
                 status,
                 launched_at: summary.created.map(Time::from_epoch_seconds),
-                price: Some(settings.price),
+                price: Some(settings.template.price),
                 details,
             },
         })
@@ -95,16 +99,21 @@ impl Found {
 }
 
 /// What the engine is asked to make.
-pub(crate) fn body(settings: &Settings, request: &LaunchRequest, member: &Member) -> ContainerCreateBody {
-    let some = |list: &Vec<String>| (!list.is_empty()).then(|| list.clone());
-    let bytes = |size: Option<u64>| size.map(|size| i64::try_from(size).unwrap_or(i64::MAX));
+pub(crate) fn body(
+    settings: &Settings,
+    image: &str,
+    request: &LaunchRequest,
+    member: &Member,
+) -> ContainerCreateBody {
+    let template = &settings.template;
     let mut environment: Vec<String> =
-        settings.environment.iter().map(|(name, value)| format!("{name}={value}")).collect();
-    if let (Credentials::Environment, Some(secret)) = (settings.credentials, &member.secret) {
+        template.environment.iter().map(|(name, value)| format!("{name}={value}")).collect();
+    if let (Credentials::Environment, Some(secret)) = (template.credentials, &member.secret) {
         let (host, port) = settings.master.rsplit_once(':').unwrap_or((&settings.master, "9989"));
         environment.extend([
             format!("BUILDMASTER={}", host.trim_matches(['[', ']'])),
             format!("BUILDMASTER_PORT={port}"),
+            "BUILDMASTER_PROTOCOL=pb".to_owned(),
             format!("WORKERNAME={}", member.login),
             format!("WORKERPASS={}", secret.expose_secret()),
         ]);
@@ -118,26 +127,55 @@ pub(crate) fn body(settings: &Settings, request: &LaunchRequest, member: &Member
         (OFFERING, request.offering.clone()),
     ];
     ContainerCreateBody {
-        image: Some(settings.image.clone()),
-        cmd: some(&settings.command),
+        image: Some(image.to_owned()),
+        cmd: some(&template.command),
         env: Some(environment),
-        user: settings.user.clone(),
+        user: template.user.clone(),
+        hostname: template.hostname.clone(),
         labels: Some(labels.into_iter().map(|(key, value)| (key.to_owned(), value)).collect()),
-        host_config: Some(HostConfig {
-            binds: some(&settings.volumes),
-            network_mode: settings.network.clone(),
-            extra_hosts: some(&settings.extra_hosts),
-            dns: some(&settings.dns),
-            memory: bytes(settings.memory),
-            #[expect(clippy::cast_possible_truncation, reason = "at most a million processors")]
-            nano_cpus: settings.cpus.map(|cpus| (cpus * 1e9) as i64),
-            pids_limit: settings.pids.map(i64::from),
-            shm_size: bytes(settings.shm_size),
-            cap_add: some(&settings.cap_add),
-            cap_drop: some(&settings.cap_drop),
-            security_opt: some(&settings.security),
-            ..HostConfig::default()
-        }),
+        host_config: Some(host_config(template)),
         ..ContainerCreateBody::default()
     }
+}
+
+fn host_config(template: &Template) -> HostConfig {
+    let bytes = |size: Option<u64>| size.map(|size| i64::try_from(size).unwrap_or(i64::MAX));
+    let devices = template.devices.iter().map(|device| DeviceMapping {
+        path_on_host: Some(device.host.clone()),
+        path_in_container: Some(device.container.clone()),
+        cgroup_permissions: Some(device.permissions.clone()),
+    });
+    let ulimits = template.ulimits.iter().map(|limit| ResourcesUlimits {
+        name: Some(limit.name.clone()),
+        soft: Some(limit.soft),
+        hard: Some(limit.hard),
+    });
+    HostConfig {
+        binds: some(&template.volumes),
+        tmpfs: Some(template.tmpfs.clone().into_iter().collect()),
+        devices: some(&devices.collect::<Vec<_>>()),
+        network_mode: template.network_mode.clone(),
+        extra_hosts: some(&template.extra_hosts),
+        dns: some(&template.dns),
+        memory: bytes(template.mem_limit),
+        shm_size: bytes(template.shm_size),
+        #[expect(clippy::cast_possible_truncation, reason = "at most a million processors")]
+        nano_cpus: template.cpus.map(|cpus| (cpus * 1e9) as i64),
+        cpuset_cpus: template.cpuset_cpus.clone(),
+        pids_limit: template.pids_limit.map(i64::from),
+        ulimits: some(&ulimits.collect::<Vec<_>>()),
+        init: Some(template.init),
+        privileged: Some(template.privileged),
+        cap_add: some(&template.cap_add),
+        cap_drop: some(&template.cap_drop),
+        security_opt: some(&template.security_opt),
+        group_add: some(&template.group_add),
+        runtime: template.runtime.clone(),
+        ..HostConfig::default()
+    }
+}
+
+/// A list; an empty one is the engine's own choice.
+fn some<T: Clone>(list: &[T]) -> Option<Vec<T>> {
+    (!list.is_empty()).then(|| list.to_vec())
 }

@@ -1,11 +1,14 @@
-//! The machine's document as a file in a container.
+//! What a container finds in `/run/ganger`: the machine's document, and a `buildbot.tac` that starts a worker by it.
 
 use pools::{ProviderError, metadata::Document, provider::ErrorKind};
 use secrecy::{ExposeSecret, SecretString};
 use tar::{Builder, EntryType, Header};
 
-/// Where it is, without the leading slash.
-const PATH: &str = "run/ganger/document.json";
+/// Where the document is, without the leading slash.
+const DOCUMENT: &str = "run/ganger/document.json";
+
+/// Where the worker's start is. It holds no secret.
+const TAC: &str = "run/ganger/buildbot.tac";
 
 /// The document as text.
 pub(crate) fn text(document: &Document) -> Result<SecretString, ProviderError> {
@@ -16,9 +19,10 @@ pub(crate) fn text(document: &Document) -> Result<SecretString, ProviderError> {
     })
 }
 
-/// An archive with the document, that only its owner can read.
-pub(crate) fn archive(text: &SecretString, (uid, gid): (u32, u32)) -> std::io::Result<Vec<u8>> {
-    let bytes = text.expose_secret().as_bytes();
+/// An archive with both, of which only its owner can read the document.
+pub(crate) fn archive(text: &SecretString, owner: u32) -> std::io::Result<Vec<u8>> {
+    let document = text.expose_secret().as_bytes();
+    let tac = include_bytes!("buildbot.tac");
     let header = |kind, mode, size| {
         let mut header = Header::new_gnu();
         header.set_entry_type(kind);
@@ -30,9 +34,9 @@ pub(crate) fn archive(text: &SecretString, (uid, gid): (u32, u32)) -> std::io::R
     for directory in ["run/", "run/ganger/"] {
         archive.append_data(&mut header(EntryType::Directory, 0o755, 0), directory, std::io::empty())?;
     }
-    let mut file = header(EntryType::Regular, 0o400, bytes.len() as u64);
-    file.set_uid(uid.into());
-    file.set_gid(gid.into());
-    archive.append_data(&mut file, PATH, bytes)?;
+    archive.append_data(&mut header(EntryType::Regular, 0o444, tac.len() as u64), TAC, &tac[..])?;
+    let mut file = header(EntryType::Regular, 0o400, document.len() as u64);
+    file.set_uid(owner.into());
+    archive.append_data(&mut file, DOCUMENT, document)?;
     archive.into_inner()
 }

@@ -12,11 +12,16 @@ const TIMEOUT: u64 = 120;
 
 /// Finds the engine, and the version of the API that both know.
 pub(crate) async fn connect(settings: &Settings) -> Result<Docker, ProviderError> {
-    let host = &settings.host;
-    let found = match &settings.tls {
-        Some(tls) => {
-            Docker::connect_with_ssl(host, &tls.key, &tls.certificate, &tls.ca, TIMEOUT, API_DEFAULT_VERSION)
-        }
+    let host = &settings.template.docker_host;
+    let found = match &settings.template.tls {
+        Some(tls) => Docker::connect_with_ssl(
+            host,
+            &tls.client_key,
+            &tls.client_cert,
+            &tls.ca_cert,
+            TIMEOUT,
+            API_DEFAULT_VERSION,
+        ),
         None if host.starts_with("unix://") => Docker::connect_with_unix(host, TIMEOUT, API_DEFAULT_VERSION),
         None => Docker::connect_with_http(host, TIMEOUT, API_DEFAULT_VERSION),
     };

@@ -11,12 +11,13 @@ use bollard::{
     errors::Error,
     models::VolumeCreateRequest,
     query_parameters::{
-        CreateContainerOptions, CreateImageOptions, InspectContainerOptions, ListContainersOptions,
-        ListVolumesOptions, LogsOptions, RemoveContainerOptions, RemoveVolumeOptions, RenameContainerOptions,
+        CreateContainerOptions, InspectContainerOptions, ListContainersOptions, ListVolumesOptions,
+        LogsOptions, RemoveContainerOptions, RemoveVolumeOptions, RenameContainerOptions,
         StartContainerOptions, StopContainerOptions, UploadToContainerOptions,
     },
 };
-use futures_util::StreamExt as _;
+use futures_util::{StreamExt as _, stream};
+use model::docker::Credentials;
 use pools::{
     Capabilities, Market, Offering, Provider, ProviderError, Token,
     metadata::{self, Document},
@@ -25,11 +26,12 @@ use pools::{
 use tokio::sync::OnceCell;
 
 use crate::{
-    Pull, Settings, SettingsError, clock,
+    Settings, SettingsError, clock,
     container::{self, Found},
     document,
     engine::{self, explain, status},
-    settings,
+    image::Images,
+    owner,
 };
 
 /// The name of what there is to buy.
@@ -41,6 +43,9 @@ const BATCH: u32 = 16;
 /// How often it is looked for a container that the engine is about to make, and how long after each look.
 const LOOKS: u32 = 100;
 const LOOK: Duration = Duration::from_millis(100);
+
+/// How many of them are made at once.
+const AT_ONCE: usize = 4;
 
 /// How long a container that ended by itself is kept for whoever wants to read its console.
 const KEEP: Duration = Duration::from_mins(10);
@@ -62,10 +67,19 @@ pub struct Docker(Arc<Inner>);
 struct Inner {
     settings: Settings,
     engine: OnceCell<bollard::Docker>,
+    images: Images,
     /// Held by whoever launches.
     launching: tokio::sync::Mutex<()>,
     /// When a container was first seen that had ended by itself.
     ended: Mutex<BTreeMap<String, Instant>>,
+}
+
+/// What containers of one call are made from.
+#[derive(Debug)]
+struct Image {
+    name: String,
+    /// Who they run as, as it is configured; empty is root.
+    user: String,
 }
 
 impl Docker {
@@ -75,15 +89,9 @@ impl Docker {
     /// # Errors
     /// They cannot, and what is to be changed in the configuration.
     pub fn open(settings: Settings) -> Result<Self, SettingsError> {
-        match settings.problems().into_iter().next() {
-            Some(problem) => Err(problem),
-            None => Ok(Self(Arc::new(Inner {
-                settings,
-                engine: OnceCell::new(),
-                launching: tokio::sync::Mutex::default(),
-                ended: Mutex::default(),
-            }))),
-        }
+        settings.check()?;
+        let (engine, images, launching) = Default::default();
+        Ok(Self(Arc::new(Inner { settings, engine, images, launching, ended: Mutex::default() })))
     }
 }
 
@@ -107,41 +115,15 @@ impl Inner {
         Ok(self.containers().await?.into_iter().find(|found| found.machine.provider_id == name))
     }
 
-    /// Sees to it that the engine has the image; who may read a document in its containers.
-    async fn image(&self) -> Result<(u32, u32), ProviderError> {
-        let (engine, settings) = (self.engine().await?, &self.settings);
-        let mut looked = None;
-        if settings.pull != Pull::Always {
-            looked = match engine.inspect_image(&settings.image).await {
-                Ok(image) => Some(image),
-                Err(error) if status(&error) == Some(404) && settings.pull == Pull::Missing => None,
-                Err(error) => return Err(explain(error)),
-            };
-        }
-        let image = match looked {
-            Some(image) => image,
-            None => {
-                // Without a tag the engine would pull all of them.
-                let last = settings.image.rsplit('/').next().unwrap_or_default();
-                let tagged = last.contains([':', '@']);
-                let options = CreateImageOptions {
-                    from_image: Some(settings.image.clone()),
-                    tag: (!tagged).then(|| "latest".to_owned()),
-                    ..CreateImageOptions::default()
-                };
-                let mut pull = std::pin::pin!(engine.create_image(Some(options), None, None));
-                while let Some(step) = pull.next().await {
-                    step.map_err(explain)?;
-                }
-                engine.inspect_image(&settings.image).await.map_err(explain)?
-            }
-        };
-        let user = settings.user.clone();
+    /// Sees to it that the engine has the image of a call, and what its containers are.
+    async fn image(&self, request: &LaunchRequest) -> Result<Image, ProviderError> {
+        let template = &self.settings.template;
+        // After a bad image that is the one before.
+        let name = if request.image.is_empty() { &template.image } else { &request.image };
+        let image = self.images.get(self.engine().await?, name, template.pull).await?;
+        let user = template.user.clone();
         let user = user.or_else(|| image.config.and_then(|config| config.user)).unwrap_or_default();
-        settings::owner(&user).ok_or_else(|| {
-            let text = format!("the image runs as user {user:?}: say with `user` by which number");
-            config("User", text)
-        })
+        Ok(Image { name: name.clone(), user })
     }
 
     /// The machine of one member, started if it was not yet.
@@ -149,7 +131,7 @@ impl Inner {
         &self,
         request: &LaunchRequest,
         member: &Member,
-        owner: (u32, u32),
+        image: &Image,
     ) -> Result<Machine, ProviderError> {
         let engine = self.engine().await?;
         let name = container::name(&self.settings, member.instance);
@@ -163,7 +145,7 @@ impl Inner {
                 return Err(useless(&name));
             }
             let options = CreateContainerOptions { name: Some(name.clone()), ..Default::default() };
-            let body = container::body(&self.settings, request, member);
+            let body = container::body(&self.settings, &image.name, request, member);
             match engine.create_container(Some(options), body).await {
                 Ok(_) => {}
                 // Somebody was faster: with the same call, or with a name of its own.
@@ -188,7 +170,7 @@ impl Inner {
             self.remove(&found.id).await?;
             return Err(useless(&name));
         }
-        if let Err(error) = self.start(&found.id, request, member, owner).await {
+        if let Err(error) = self.start(&found.id, request, member, image).await {
             if error.kind == ErrorKind::Config {
                 self.remove(&found.id).await?;
             }
@@ -218,10 +200,10 @@ impl Inner {
         id: &str,
         request: &LaunchRequest,
         member: &Member,
-        owner: (u32, u32),
+        image: &Image,
     ) -> Result<(), ProviderError> {
         let engine = self.engine().await?;
-        if self.settings.credentials == crate::Credentials::File
+        if self.settings.template.credentials == Credentials::File
             && let Some(secret) = &member.secret
         {
             let settings = &self.settings;
@@ -236,10 +218,11 @@ impl Inner {
                 master: metadata::Master { address: settings.master.clone() },
                 enroll: None,
                 settings: metadata::Settings {
-                    silence: u32::try_from(settings.silence.as_secs()).unwrap_or(u32::MAX),
+                    silence: u32::try_from(settings.template.silence.as_secs()).unwrap_or(u32::MAX),
                     ..metadata::Settings::default()
                 },
             })?;
+            let owner = owner::of(engine, id, &image.user).await?;
             let archive = document::archive(&text, owner).map_err(|error| explain(error.into()))?;
             let options = UploadToContainerOptions { path: "/".to_owned(), ..Default::default() };
             let put = engine.upload_to_container(id, Some(options), body_full(archive.into())).await;
@@ -330,7 +313,7 @@ impl Provider for Docker {
             instance_type: OFFERING.to_owned(),
             family: OFFERING.to_owned(),
             market: Market::OnDemand,
-            price: self.0.settings.price,
+            price: self.0.settings.template.price,
             bid: None,
             performance: 1.0,
             loss_per_hour: 0.0,
@@ -358,15 +341,18 @@ impl Provider for Docker {
                     format!("the machines of pool `{}` are asked of pool `{}`", request.pool, settings.pool);
                 return Err(config("WrongPool", text));
             }
-            if request.price_cap.is_some_and(|cap| cap < settings.price) {
-                let text = format!("a machine costs {} an hour, more than it may", settings.price);
+            if request.price_cap.is_some_and(|cap| cap < settings.template.price) {
+                let text = format!("a machine costs {} an hour, more than it may", settings.template.price);
                 return Err(capacity("PriceTooHigh", text));
             }
             let _launching = self.0.launching.lock().await;
-            let owner = self.0.image().await?;
+            let image = self.0.image(&request).await?;
+            let members: Vec<_> =
+                request.members.iter().map(|member| self.0.hire(&request, member, &image)).collect();
+            let hired = stream::iter(members).buffered(AT_ONCE).collect::<Vec<_>>();
             let mut launched = Launched::default();
-            for member in &request.members {
-                match self.0.hire(&request, member, owner).await {
+            for hired in hired.await {
+                match hired {
                     Ok(machine) => launched.machines.push(machine),
                     Err(error) => launched.short = Some(error),
                 }

@@ -9,9 +9,9 @@ use pools::{
 };
 use provider_docker::{Docker, Settings};
 
-use crate::engine::Engine;
+use crate::engine::Site;
 
-impl Bench for Engine {
+impl Bench for Site {
     fn provider(&self) -> Arc<dyn Provider> {
         Arc::new(Self::provider(self))
     }
@@ -32,7 +32,7 @@ impl Bench for Engine {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn containers_are_machines_as_pools_need_them() {
-    let engine = Engine::start();
-    conformance::all(&engine).await;
-    assert_eq!(engine.ok(&["ps", "-aq"]), "", "containers are left");
+    let site = Site::start();
+    conformance::all(&site).await;
+    assert_eq!(site.ask(&["ps", "-aq"]), "", "containers are left");
 }
