@@ -52,6 +52,8 @@ impl PartialEq for Pool {
 pub enum PoolProvider {
     /// Processes on this machine.
     Local(Box<LocalTemplate>),
+    /// Containers.
+    Docker(Arc<::model::docker::Template>),
     /// Instances of EC2.
     Ec2(Arc<::model::ec2::Template>),
 }
@@ -61,6 +63,7 @@ impl PoolProvider {
     pub fn price(&self) -> Money {
         match self {
             Self::Local(template) => template.price,
+            Self::Docker(template) => template.price,
             Self::Ec2(template) => template.types.iter().map(|choice| choice.price).min().unwrap_or_default(),
         }
     }

@@ -107,6 +107,12 @@ pub(crate) const TABLES: &[(&str, &str, Keys)] = &[
     ("`[pool.budget]`", "Nothing is started that could exceed it.", pool::BUDGET),
     ("`[pool.stopped]`", "Only where the provider can stop machines.", pool::STOPPED),
     (
+        "`[pool.docker]`",
+        "Containers: [docker.md](docker.md). From `network_mode` on these are keys of `hostconfig`.",
+        pool::DOCKER,
+    ),
+    ("`[pool.docker.tls]`", "", pool::TLS),
+    (
         "`[pool.ec2]`",
         "Machines on EC2: [ec2.md](ec2.md). What the keys of a place say holds for each `[[pool.ec2.placement]]` that does not \
          say otherwise; without one they are the only place.",

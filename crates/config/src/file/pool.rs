@@ -1,12 +1,13 @@
 //! `[[pool]]`, and what is common to all of them.
 
 mod cron;
+mod docker;
 mod ec2;
 mod local;
 mod never;
 
 use std::{
-    collections::BTreeSet,
+    collections::{BTreeMap, BTreeSet},
     fmt::{Debug, Display, Write as _},
     num::NonZeroU32,
     sync::Arc,
@@ -32,6 +33,7 @@ use crate::{
 };
 
 pub(super) use self::{
+    docker::{DOCKER, TLS},
     ec2::{BLOCK_DEVICE, EC2, PLACEMENT, TYPE, VOLUME},
     local::{LOCAL, TROUBLE},
     never::check as check_starts,
@@ -85,7 +87,7 @@ pub(super) const KEYS: Keys = Keys {
             .default(Fallback::Text("second")),
         Key::new("max-price", Kind::Number, "the most that an hour of a machine may cost"),
         Key::new("image", Kind::Text, "names what machines boot; a new one is tried with a few machines first")
-            .default(Fallback::Of("the image of `[pool.ec2]`; `default` in `[pool.local]`")),
+            .default(Fallback::Of("that of `[pool.ec2]` or `[pool.docker]`; `default` in `[pool.local]`")),
         Key::new("master", Kind::Text, "where its workers find the master, `HOST:PORT`")
             .default(Fallback::Of("the first address of `listen`")),
         Key::new(PASSWORD[0], Kind::Text, "the password of machines that somebody else starts and that log in as `NAME`; without one there are none"),
@@ -108,6 +110,7 @@ pub(super) const KEYS: Keys = Keys {
         Key::new("budget", Kind::Tables("[pool.budget]"), "what it may cost"),
         Key::new("stopped", Kind::Tables("[pool.stopped]"), "machines without work are stopped, and started again"),
         Key::new("local", Kind::Tables("[pool.local]"), "its machines are processes on this machine"),
+        Key::new("docker", Kind::Tables("[pool.docker]"), "its machines are containers"),
         Key::new("ec2", Kind::Tables("[pool.ec2]"), "its machines are instances of EC2"),
     ]],
     hints: &[
@@ -236,10 +239,12 @@ pub(super) fn read<'a>(value: Value<'a>, names: &mut Names<'a>) -> Option<Pool> 
     let (name, max, provider) = (name?, max?, provider?);
     let image = image.unwrap_or_else(|| match &provider {
         PoolProvider::Local(_) => "default".to_owned(),
+        PoolProvider::Docker(template) => template.image.clone(),
         PoolProvider::Ec2(template) => ec2::image_name(template),
     });
     let template = match &provider {
         PoolProvider::Local(local) => local::digest(local, &image, master.as_deref()),
+        PoolProvider::Docker(template) => docker::digest(template, &image, master.as_deref()),
         PoolProvider::Ec2(template) => ec2::digest(template, &image, master.as_deref()),
     };
     let spec = PoolSpec {
@@ -280,12 +285,12 @@ pub(super) fn read<'a>(value: Value<'a>, names: &mut Names<'a>) -> Option<Pool> 
 }
 
 /// Tables that say where machines come from; a pool has one of them.
-const PROVIDERS: [&str; 2] = ["local", "ec2"];
+const PROVIDERS: [&str; 3] = ["local", "docker", "ec2"];
 
 fn provider(table: &Table<'_>, max: Option<u32>) -> Option<PoolProvider> {
     let given: Vec<_> = PROVIDERS.iter().filter_map(|key| Some((*key, table.value(key)?))).collect();
     let Some(((key, value), others)) = given.split_first() else {
-        table.missing("`[pool.local]` or `[pool.ec2]`", "where its machines come from");
+        table.missing("`[pool.local]`, `[pool.docker]` or `[pool.ec2]`", "where its machines come from");
         return None;
     };
     for (other, value) in others {
@@ -295,6 +300,12 @@ fn provider(table: &Table<'_>, max: Option<u32>) -> Option<PoolProvider> {
     }
     match *key {
         "local" => Some(PoolProvider::Local(Box::new(local::read(*value)?))),
+        "docker" => {
+            if let Some(image) = table.value("image") {
+                image.error("what containers are made from is `image` of `[pool.docker]`");
+            }
+            Some(PoolProvider::Docker(Arc::new(docker::read(*value)?)))
+        }
         _ => {
             let template = ec2::read(*value, max)?;
             if let Some(stopped) = table.value("stopped").filter(|_| template.spot.is_some()) {
@@ -346,6 +357,24 @@ fn digest(of: &impl Debug) -> String {
         write!(text, "{byte:02x}").ok();
         text
     })
+}
+
+/// The environment variables of a machine.
+fn environment(table: &Table<'_>) -> BTreeMap<String, String> {
+    let Some(value) = table.value("environment") else { return BTreeMap::new() };
+    let Some(entries) = value.entries() else {
+        value.unexpected("a table of texts");
+        return BTreeMap::new();
+    };
+    let mut environment = BTreeMap::new();
+    for (name, span, value) in entries {
+        if name.is_empty() || name.contains(['=', '\0']) {
+            value.reading.sink.error(span, format!("{name:?} cannot be the name of an environment variable"));
+        } else if let Some(text) = value.text() {
+            environment.insert(name.to_owned(), text.to_owned());
+        }
+    }
+    environment
 }
 
 fn count(table: &Table<'_>, key: &str) -> Option<u32> {

@@ -7,6 +7,7 @@ use serde_json::json;
 use super::*;
 use crate::model::{Database, Endpoint, LogCompression, Renderable, SchedulerKind};
 
+mod docker;
 mod ec2;
 mod hostile;
 mod pools;
@@ -165,7 +166,7 @@ name = "p"
             "18:1 ShellCommand has no `haltonFailure` [did you mean `haltOnFailure`?]",
             "20:8 there is no scheduler of type \"AnyBranch\" [did you mean \"AnyBranchScheduler\"?]",
             "22:1 a pool lacks `max` [`max`: how many machines there are at most]",
-            "22:1 a pool lacks `[pool.local]` or `[pool.ec2]` [where its machines come from]",
+            "22:1 a pool lacks `[pool.local]`, `[pool.docker]` or `[pool.ec2]` [where its machines come from]",
             "24:3 the configuration has no `worker_pool` [it has `master`, `worker`, `pool`, `pool-limits`, `builder`, `scheduler`]",
         ]
     );

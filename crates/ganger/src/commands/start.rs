@@ -281,6 +281,7 @@ async fn left_behind(house: &House) -> Vec<String> {
     let lines = pools.iter().filter_map(|status| {
         let silence = match &config.pools.iter().find(|pool| pool.spec.name == status.name)?.provider {
             PoolProvider::Local(local) => local.silence,
+            PoolProvider::Docker(template) => template.silence,
             PoolProvider::Ec2(template) => template.silence,
         };
         let goes_on = |one: &&InstanceStatus| {

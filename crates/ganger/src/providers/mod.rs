@@ -1,5 +1,6 @@
 //! Which provider makes the machines of a pool.
 
+mod docker;
 #[cfg(feature = "ec2")]
 pub(crate) mod ec2;
 #[cfg(not(feature = "ec2"))]
@@ -67,6 +68,7 @@ impl Providers for Suppliers {
                 };
                 Ok(Arc::new(Local::open(self.settings(pool, template, &master))?))
             }
+            PoolProvider::Docker(template) => docker::provider(self, pool, template),
             PoolProvider::Ec2(template) => ec2::provider(self, pool, template),
         }
     }
@@ -88,7 +90,6 @@ pub(crate) struct Finding {
 pub(crate) enum Verdict {
     Good,
     /// Nobody can say before it is needed.
-    #[cfg_attr(not(feature = "ec2"), expect(dead_code, reason = "this machine can always be asked"))]
     Doubtful,
     Bad,
 }
@@ -96,10 +97,15 @@ pub(crate) enum Verdict {
 /// Everything that could keep a pool from having machines, asked of whoever makes them. Nothing is started.
 pub(crate) async fn preflight(config: &Config, pool: &Pool) -> Vec<Finding> {
     let problems = problems(config, pool);
-    if problems.is_empty()
-        && let PoolProvider::Ec2(template) = &pool.provider
-    {
-        return ec2::preflight(&Suppliers::planned(config), pool, template).await;
+    let suppliers = Suppliers::planned(config);
+    match &pool.provider {
+        PoolProvider::Docker(template) if problems.is_empty() => {
+            return docker::preflight(&suppliers, pool, template).await;
+        }
+        PoolProvider::Ec2(template) if problems.is_empty() => {
+            return ec2::preflight(&suppliers, pool, template).await;
+        }
+        _ => {}
     }
     let subject = "machines".to_owned();
     if problems.is_empty() {
@@ -135,6 +141,7 @@ pub(crate) fn problems(config: &Config, pool: &Pool) -> Vec<PoolProblem> {
     }
     let template = match &pool.provider {
         PoolProvider::Local(template) => template,
+        PoolProvider::Docker(template) => return docker::problems(&suppliers, pool, template),
         PoolProvider::Ec2(template) => {
             if problems.is_empty() {
                 problems = ec2::problems(&suppliers, pool, template);

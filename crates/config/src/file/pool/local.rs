@@ -1,6 +1,6 @@
 //! `[pool.local]`: machines that are processes on this machine.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::time::Duration;
 
 use ::model::pool::Money;
 
@@ -99,7 +99,7 @@ pub(super) fn read(value: Value<'_>) -> Option<LocalTemplate> {
     Some(LocalTemplate {
         directory: base.join(text("directory").unwrap_or(MACHINES)),
         program,
-        environment: environment(&table),
+        environment: super::environment(&table),
         price: Money::from_units(table.number("price").unwrap_or(0.0)),
         user: text("user").map(ToOwned::to_owned),
         cgroup,
@@ -108,23 +108,6 @@ pub(super) fn read(value: Value<'_>) -> Option<LocalTemplate> {
         silence: table.seconds("silence").unwrap_or(Duration::from_mins(30)),
         trouble: table.value("trouble").map(trouble).unwrap_or_default(),
     })
-}
-
-fn environment(table: &Table<'_>) -> BTreeMap<String, String> {
-    let Some(value) = table.value("environment") else { return BTreeMap::new() };
-    let Some(entries) = value.entries() else {
-        value.unexpected("a table of texts");
-        return BTreeMap::new();
-    };
-    let mut environment = BTreeMap::new();
-    for (name, span, value) in entries {
-        if name.is_empty() || name.contains(['=', '\0']) {
-            value.reading.sink.error(span, format!("{name:?} cannot be the name of an environment variable"));
-        } else if let Some(text) = value.text() {
-            environment.insert(name.to_owned(), text.to_owned());
-        }
-    }
-    environment
 }
 
 fn trouble(value: Value<'_>) -> LocalTrouble {

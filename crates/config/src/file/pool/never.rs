@@ -47,7 +47,7 @@ fn affordable(pool: &Pool, table: &Value<'_>, limits: &PoolLimits) {
         {
             budget
                 .warning("a budget does nothing where machines cost nothing")
-                .help("`price` in `[pool.local]` says what an hour of a machine costs");
+                .help("`price`, where its machines come from, says what an hour of one costs");
         }
         return;
     }
@@ -55,7 +55,7 @@ fn affordable(pool: &Pool, table: &Value<'_>, limits: &PoolLimits) {
     if matches!(&pool.provider, PoolProvider::Ec2(template) if template.spot.is_some()) {
         return;
     }
-    let provider = table.entry("local").or_else(|| table.entry("ec2"));
+    let provider = super::PROVIDERS.iter().find_map(|key| table.entry(key));
     let Some(at) = provider.and_then(|provider| provider.entry("price")) else { return };
     let most = [
         ("`max-price` is", pool.spec.max_price),

@@ -186,7 +186,10 @@ fn a_pool_has_one_provider_and_spot_machines_are_not_stopped() {
     let both =
         format!("{}[pool.local]\n", "[[pool]]\nname = \"p\"\nmax = 1\n[pool.ec2]\n".to_owned() + LEAST);
     has(&errors(&both), "machines of a pool come from one place");
-    has(&errors("[[pool]]\nname = \"p\"\nmax = 1\n"), "lacks `[pool.local]` or `[pool.ec2]`");
+    has(
+        &errors("[[pool]]\nname = \"p\"\nmax = 1\n"),
+        "lacks `[pool.local]`, `[pool.docker]` or `[pool.ec2]`",
+    );
     let text = format!(
         "[[pool]]\nname = \"p\"\nmax = 1\n[pool.stopped]\nmax = 1\n[pool.ec2]\n{LEAST}spot_instance = true\n"
     );

@@ -301,7 +301,7 @@ fn a_pool_that_can_never_start_a_machine_is_an_error() {
         &[&costs("the budget of all pools for an hour is 1")],
     );
     // What does nothing does no harm.
-    let vain = "6:1 a budget does nothing where machines cost nothing [`price` in `[pool.local]` says what an hour of a machine costs]";
+    let vain = "6:1 a budget does nothing where machines cost nothing [`price`, where its machines come from, says what an hour of one costs]";
     check("max = 5", "[pool.budget]\nhour = 1", "", &[&vain.replace("6:", "5:")]);
 
     let limits = "[pool-limits]\nmax = 3";
