@@ -92,6 +92,8 @@ impl Site {
 
     /// How many calls have started machines.
     fn launches(&self) -> usize {
-        self.lab.proxy().calls_of("RunInstances").iter().filter(|call| call.outcome == "ok").count()
+        let starts = |action| self.lab.proxy().calls_of(action);
+        let calls = ["RunInstances", "CreateFleet"].into_iter().flat_map(starts);
+        calls.filter(|call| call.outcome == "ok").count()
     }
 }

@@ -21,6 +21,8 @@ pub struct Template {
     pub spot: Option<Spot>,
     /// Whether they may be bought on demand. True when there is no `spot`.
     pub on_demand: bool,
+    /// How EC2 chooses among what competes in one call; `None`: each call is for one type in one place.
+    pub fleet: Option<Fleet>,
     /// How a machine becomes a worker of the pool.
     pub enrollment: Enrollment,
     /// A launch template that gives whatever is not said here.
@@ -151,6 +153,21 @@ pub enum Bid {
     TimesP95(f64),
     /// So many times the price on demand.
     TimesOnDemand(f64),
+}
+
+/// How EC2 chooses among types and places that compete in one call (`CreateFleet`). Words are EC2's.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Fleet {
+    /// On the spot market: `price-capacity-optimized`, …
+    pub spot: String,
+    /// On demand: `prioritized` (by the pool's own order) or `lowest-price`.
+    pub on_demand: String,
+}
+
+impl Default for Fleet {
+    fn default() -> Self {
+        Self { spot: "price-capacity-optimized".to_owned(), on_demand: "prioritized".to_owned() }
+    }
 }
 
 /// How a machine becomes a worker of the pool.

@@ -20,7 +20,7 @@ pub trait Provider: fmt::Debug + Send + Sync + 'static {
     fn capabilities(&self) -> Answer<'_, Capabilities>;
 
     /// Starts machines. Idempotent by the request's token: a second call with it gives the machines of the first and
-    /// starts no others. Fewer than asked for is no error; none at all is.
+    /// starts no others. Fewer than asked for is no error; none at all is, unless the answer says why for each offering.
     fn launch(&self, request: LaunchRequest) -> Answer<'_, Launched>;
 
     /// All machines of the pool: every page, or an error. Those that ended lately may be among them.
@@ -146,6 +146,9 @@ pub struct LaunchRequest {
     pub offering: String,
     /// The most that an hour may cost.
     pub price_cap: Option<Money>,
+    /// What may be bought instead, on the same market, by a provider that buys of several in one call; the best first. Others
+    /// buy what `offering` names.
+    pub others: Vec<Alternative>,
     /// A digest of what machines are made from, as a tag.
     pub template: String,
     /// The image to boot.
@@ -153,6 +156,15 @@ pub struct LaunchRequest {
     /// Proves at enrollment that a machine came from this call: [`crate::metadata::Enroll::ticket`]. The same each time the
     /// call is made, also after a restart.
     pub ticket: Option<SecretString>,
+}
+
+/// Something else that a call may buy.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Alternative {
+    /// The name of the offering.
+    pub offering: String,
+    /// The most that an hour of it may cost.
+    pub price_cap: Option<Money>,
 }
 
 /// A machine that is wanted.
@@ -176,6 +188,8 @@ pub struct Launched {
     pub open: bool,
     /// Why there are fewer than asked for, if there are.
     pub short: Option<ProviderError>,
+    /// What stands against single offerings of the call, by their names.
+    pub refused: Vec<(String, ProviderError)>,
 }
 
 /// A machine as its provider sees it.

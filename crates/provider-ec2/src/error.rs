@@ -199,6 +199,12 @@ where
     ProviderError { kind: kind(class, spot), code, text: format!("{doing}: {}", bounded(&message)) }
 }
 
+/// What went wrong with a part of a call that had an answer.
+pub(crate) fn of_code(doing: &str, code: &str, message: &str, spot: bool) -> ProviderError {
+    let text = format!("{doing}: {}", bounded(message));
+    ProviderError { kind: kind(class(code, None), spot), code: bounded(code), text }
+}
+
 fn kind(class: Class, spot: bool) -> ErrorKind {
     match class {
         Class::Capacity => ErrorKind::Capacity,

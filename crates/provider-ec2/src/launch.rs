@@ -38,6 +38,10 @@ pub(crate) fn call(
         At::Subnet(subnet) => Some(subnet.clone()),
         At::Zone(_) | At::Anywhere => None,
     };
+    let mut kinds = vec![ResourceType::Instance, ResourceType::Volume, ResourceType::NetworkInterface];
+    if offer.market == Market::Spot {
+        kinds.push(ResourceType::SpotInstancesRequest);
+    }
     let mut call = client
         .run_instances()
         .client_token(&request.token.0)
@@ -52,7 +56,7 @@ pub(crate) fn call(
         .metadata_options(metadata(template))
         .set_launch_template(template.launch_template.as_ref().map(launch_template))
         .set_iam_instance_profile(template.instance_profile.as_deref().map(profile))
-        .set_tag_specifications(Some(tags(settings, offer, request)));
+        .set_tag_specifications(Some(tags(settings, Some(offer), request, &kinds)));
     if let Some(public) = template.public_ip {
         let interface = InstanceNetworkInterfaceSpecification::builder()
             .device_index(0)
@@ -141,8 +145,13 @@ fn block_device(device: &BlockDevice) -> BlockDeviceMapping {
     built.ebs(ebs).build()
 }
 
-/// The same tags on all that the call makes.
-fn tags(settings: &Settings, offer: &Offer, request: &LaunchRequest) -> Vec<TagSpecification> {
+/// The same tags on all that the call makes. What was bought is no tag where that shows only in the answer.
+pub(crate) fn tags(
+    settings: &Settings,
+    offer: Option<&Offer>,
+    request: &LaunchRequest,
+    kinds: &[ResourceType],
+) -> Vec<TagSpecification> {
     let tag = |key: &str, value: &str| Tag::builder().key(key).value(value).build();
     let mut tags = vec![
         tag("Name", &settings.pool),
@@ -150,8 +159,8 @@ fn tags(settings: &Settings, offer: &Offer, request: &LaunchRequest) -> Vec<TagS
         tag(tag::POOL, &settings.pool),
         tag(tag::TOKEN, &request.token.0),
         tag(tag::TEMPLATE, &request.template),
-        tag(tag::OFFERING, &offer.name),
     ];
+    tags.extend(offer.map(|offer| tag(tag::OFFERING, &offer.name)));
     if settings.template.enrollment == Enrollment::Secret
         && let [member] = &request.members[..]
     {
@@ -161,10 +170,8 @@ fn tags(settings: &Settings, offer: &Offer, request: &LaunchRequest) -> Vec<TagS
         tags.retain(|tag| tag.key() != Some(key));
         tags.push(tag(key, value));
     }
-    let mut kinds = vec![ResourceType::Instance, ResourceType::Volume, ResourceType::NetworkInterface];
-    if offer.market == Market::Spot {
-        kinds.push(ResourceType::SpotInstancesRequest);
-    }
-    let with = |kind| TagSpecification::builder().resource_type(kind).set_tags(Some(tags.clone())).build();
-    kinds.into_iter().map(with).collect()
+    let with = |kind: &ResourceType| {
+        TagSpecification::builder().resource_type(kind.clone()).set_tags(Some(tags.clone())).build()
+    };
+    kinds.iter().map(with).collect()
 }

@@ -9,9 +9,11 @@
 
 mod after;
 mod bucket;
+mod buy;
 mod clients;
 mod clock;
 pub mod error;
+mod fleet;
 mod image;
 mod known;
 mod launch;
@@ -21,6 +23,7 @@ mod offer;
 pub mod preflight;
 mod provider;
 mod settings;
+mod template;
 mod user_data;
 mod warnings;
 

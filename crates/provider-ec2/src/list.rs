@@ -100,6 +100,8 @@ pub(crate) fn machine(region: &str, account: Option<&str>, instance: &Instance) 
         ("address", instance.public_ip_address()),
         ("private-address", instance.private_ip_address()),
         ("zone", zone),
+        ("subnet", instance.subnet_id()),
+        ("market", instance.instance_lifecycle().map(|kind| kind.as_str())),
         ("region", Some(region)),
         ("type", instance.instance_type().map(|name| name.as_str())),
         ("image", instance.image_id()),

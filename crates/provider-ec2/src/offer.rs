@@ -4,7 +4,7 @@ use model::{
     ec2::{Placement, Template},
     pool::Money,
 };
-use pools::{Market, Offering};
+use pools::{Market, Offering, provider::Machine};
 
 /// Something that can be bought.
 #[derive(Clone, Debug, PartialEq)]
@@ -83,6 +83,18 @@ impl Offer {
             }
         }
         offers
+    }
+
+    /// Whether a machine that is there was bought as this, by what EC2 says of it.
+    pub(crate) fn is_of(&self, region: &str, machine: &Machine, template: &Template) -> bool {
+        let said = |key: &str| machine.details.get(key).map(String::as_str);
+        let at = match &self.at {
+            At::Anywhere => template.placements[self.placement].region == region,
+            At::Zone(zone) => said("zone") == Some(zone),
+            At::Subnet(subnet) => said("subnet") == Some(subnet),
+        };
+        let market = if said("market") == Some("spot") { Market::Spot } else { Market::OnDemand };
+        at && market == self.market && said("type") == Some(&*self.instance_type)
     }
 
     /// As the pools see it, at this price and with this bid.

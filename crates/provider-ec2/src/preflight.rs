@@ -8,10 +8,10 @@ use pools::{
 };
 
 use crate::{
-    Ec2, Settings, error, launch, list, market,
+    Ec2, Settings, error, fleet, launch, list, market,
     offer::{At, Offer},
     provider::Inner,
-    user_data,
+    template, user_data,
 };
 
 /// What was found about one thing.
@@ -120,6 +120,7 @@ pub async fn preflight(settings: &Settings) -> Vec<Finding> {
         findings.extend(types(inner, &client, &region).await);
         findings.extend(images(inner, &client, &region).await);
         findings.extend(launches(inner, &client, &region).await);
+        findings.extend(fleet(inner, &client, &region).await);
     }
     findings.extend(prices(inner).await);
     findings.push(Finding::doubtful(
@@ -212,9 +213,60 @@ async fn launches(inner: &Inner, client: &Client, region: &str) -> Vec<Finding> 
     findings
 }
 
-async fn dry(inner: &Inner, client: &Client, region: &str, offer: &Offer) -> Result<(), ProviderError> {
+/// Whether what competes may be bought in one call.
+async fn fleet(inner: &Inner, client: &Client, region: &str) -> Vec<Finding> {
     let settings = &inner.settings;
-    let request = LaunchRequest {
+    let Some(choice) = &settings.template.fleet else { return Vec::new() };
+    let mut findings = Vec::new();
+    let mut first = inner.offers.iter().filter(|offer| inner.region_of(offer) == region);
+    let Some((offer, other)) = first.find_map(|offer| {
+        let alike = |other: &&Offer| {
+            (other.market, other.placement) == (offer.market, offer.placement) && other.name != offer.name
+        };
+        inner.offers.iter().find(alike).map(|other| (offer, other))
+    }) else {
+        return findings;
+    };
+    let name = template::name(settings, offer.placement, "preflight");
+    let made = template::call(client, settings, offer.placement, &name).dry_run(true).send().await;
+    let subject = format!("{region}: launch templates");
+    findings.push(match made.err().map(|error| error::told("CreateLaunchTemplate", &error, false)) {
+        Some(error) if error.code == "DryRunOperation" => {
+            Finding::good(&subject, "EC2 would make one for the pool's fleets")
+        }
+        Some(error) => Finding::refused(&subject, &error),
+        None => Finding::bad(&subject, "the endpoint does not know DryRun, and made one", "delete it"),
+    });
+    let subject = format!("{region}: fleets");
+    let request = request(settings, offer);
+    let competitors = [(offer, request.price_cap), (other, request.price_cap)];
+    let data = match user_data::of(settings, settings.text().ok().flatten().as_deref(), &request) {
+        Ok(data) => data,
+        Err(error) => {
+            findings.push(Finding::refused(&subject, &error));
+            return findings;
+        }
+    };
+    let call = fleet::call(client, settings, choice, (&name, None), &competitors, &data, &request);
+    let asked = call.dry_run(true).send().await;
+    findings.push(match asked.err().map(|error| error::told("CreateFleet", &error, false)) {
+        // What it would be made from is not there yet: the right is.
+        Some(error) if error.code == "DryRunOperation" || error.code.contains("LaunchTemplate") => {
+            Finding::good(&subject, "EC2 would choose among what competes")
+        }
+        Some(error) => Finding::refused(&subject, &error),
+        None => Finding::bad(
+            &subject,
+            "the endpoint does not know DryRun of CreateFleet",
+            "say `fleet = false`, or end what was started",
+        ),
+    });
+    findings
+}
+
+/// A call for a machine that is never made in earnest.
+fn request(settings: &Settings, offer: &Offer) -> LaunchRequest {
+    LaunchRequest {
         token: Token(format!("preflight-{}", offer.name.replace('/', "-"))),
         pool: settings.pool.clone(),
         deployment: settings.deployment.clone(),
@@ -225,10 +277,16 @@ async fn dry(inner: &Inner, client: &Client, region: &str, offer: &Offer) -> Res
         }],
         offering: offer.name.clone(),
         price_cap: (offer.market == Market::Spot).then_some(offer.price),
+        others: Vec::new(),
         template: String::new(),
         image: String::new(),
         ticket: Some("0".repeat(96).into()),
-    };
+    }
+}
+
+async fn dry(inner: &Inner, client: &Client, region: &str, offer: &Offer) -> Result<(), ProviderError> {
+    let settings = &inner.settings;
+    let request = request(settings, offer);
     let data = user_data::of(settings, settings.text().ok().flatten().as_deref(), &request)?;
     let image = match &settings.template.placements[offer.placement].image {
         Some(image) => Some(inner.images.id(client, region, image, "").await?),

@@ -7,7 +7,7 @@ use std::{
 
 use aws_sdk_ec2::{Client, types::Filter};
 use base64::{Engine as _, prelude::BASE64_STANDARD};
-use model::{ec2::Enrollment, pool::Money};
+use model::ec2::Enrollment;
 use pools::{
     Capabilities, Market, Provider, ProviderError, Token, Warning,
     provider::{Answer, ApiBudget, ErrorKind, LaunchRequest, Launched, Look, Machine, MachineStatus},
@@ -21,10 +21,10 @@ use crate::{
     clock, error,
     image::Images,
     known::Known,
-    launch, list,
+    list,
     market::{self, Prices, Quotes},
     offer::{At, Offer},
-    user_data,
+    template::Templates,
     warnings::Watch,
 };
 
@@ -45,10 +45,11 @@ pub struct Ec2(pub(crate) Arc<Inner>);
 pub(crate) struct Inner {
     pub(crate) settings: Settings,
     /// The text that becomes user data.
-    text: Option<String>,
+    pub(crate) text: Option<String>,
     pub(crate) offers: Vec<Offer>,
     pub(crate) clients: Clients,
     pub(crate) images: Images,
+    pub(crate) templates: Templates,
     pub(crate) prices: Prices,
     pub(crate) known: Known,
     pub(crate) watch: Watch,
@@ -73,6 +74,7 @@ impl Ec2 {
             offers,
             clients: Clients::default(),
             images: Images::default(),
+            templates: Templates::default(),
             prices: Prices::default(),
             known: Known::default(),
             watch: Watch::default(),
@@ -189,98 +191,27 @@ impl Inner {
         })
     }
 
-    async fn launch(&self, request: &LaunchRequest) -> Result<Launched, ProviderError> {
-        let settings = &self.settings;
-        let offer = self.offers.iter().find(|offer| offer.name == request.offering).ok_or_else(|| {
-            let text = format!("there is no offering `{}` here (any more)", request.offering);
-            error::config("UnknownOffering", text)
-        })?;
-        if (&request.pool, &request.deployment) != (&settings.pool, &settings.deployment) {
-            let text = format!("the machines of pool `{}` are asked of `{}`", request.pool, settings.pool);
-            return Err(error::config("WrongPool", text));
-        }
-        if let Some(cap) = request.price_cap
-            && (cap < Money(0) || (offer.market == Market::OnDemand && cap < offer.price))
-        {
-            let text = format!("{} costs {} an hour, more than it may", offer.name, offer.price);
-            return Err(error::capacity("PriceTooHigh", text));
-        }
-        let region = self.region_of(offer);
-        let client = self.client(region).await;
-        let machines = match user_data::of(settings, self.text.as_deref(), request) {
-            Ok(data) => self.run(&client, region, offer, &data, request).await?,
-            // An earlier call may have started it.
-            Err(refusal) => match self.of_call(&client, region, &request.token).await? {
-                found if found.is_empty() => return Err(refusal),
-                found => found,
-            },
-        };
-        let machines = match settings.template.enrollment {
-            Enrollment::Tags => after::name_by_tags(&client, region, request, machines).await?,
-            Enrollment::Identity | Enrollment::Secret => machines,
-        };
-        self.known.started(region, &machines);
-        let missing = request.members.len().saturating_sub(machines.len());
-        let short = (missing > 0).then(|| {
-            let text = format!("EC2 has {missing} machines fewer than were asked for");
-            error::capacity("InsufficientInstanceCapacity", text)
-        });
-        Ok(Launched { machines, open: false, short })
-    }
-
-    async fn run(
+    /// The machines in a region that these filters let through.
+    pub(crate) async fn machines(
         &self,
-        client: &Client,
         region: &str,
-        offer: &Offer,
-        data: &secrecy::SecretString,
-        request: &LaunchRequest,
+        filters: Vec<Filter>,
     ) -> Result<Vec<Machine>, ProviderError> {
-        let placement = &self.settings.template.placements[offer.placement];
-        let image = match &placement.image {
-            Some(image) => Some(self.images.id(client, region, image, &request.image).await?),
-            None => None,
-        };
-        bucket::turn(region, Class::Run).await?;
-        let is_spot = offer.market == Market::Spot;
-        let answer = launch::call(client, &self.settings, offer, image, data, request).send().await;
-        match answer {
-            Ok(answer) => {
-                let of = |instance| list::machine(region, answer.owner_id(), instance);
-                Ok(answer.instances().iter().filter_map(of).collect())
-            }
-            Err(error) => {
-                let refusal = error::told("RunInstances", &error, is_spot);
-                if refusal.code != "IdempotentParameterMismatch" {
-                    return Err(refusal);
-                }
-                // Something of the call is not as it was (an image that is newer, a secret that is gone): what counts is what
-                // the first one started.
-                match self.of_call(client, region, &request.token).await? {
-                    found if found.is_empty() => Err(refusal),
-                    found => Ok(found),
-                }
-            }
+        let mut machines = list::machines(&self.client(region).await, region, filters).await?;
+        // A fleet's machines have no tag that says what was bought.
+        for machine in machines.iter_mut().filter(|machine| machine.offering.is_none()) {
+            let bought =
+                self.offers.iter().find(|offer| offer.is_of(region, machine, &self.settings.template));
+            machine.offering = bought.map(|offer| offer.name.clone());
         }
-    }
-
-    /// Machines of an earlier call with this token.
-    async fn of_call(
-        &self,
-        client: &Client,
-        region: &str,
-        token: &Token,
-    ) -> Result<Vec<Machine>, ProviderError> {
-        let mut filters = list::ours(&self.settings);
-        filters.push(list::of_call(token));
-        list::machines(client, region, filters).await
+        Ok(machines)
     }
 
     async fn list(&self) -> Result<Vec<Machine>, ProviderError> {
         let mut listing = BTreeMap::new();
         for region in self.regions() {
             let client = self.client(&region).await;
-            let machines = list::machines(&client, &region, list::ours(&self.settings)).await?;
+            let machines = self.machines(&region, list::ours(&self.settings)).await?;
             self.look_after(&client, &region, &machines).await;
             listing.insert(region, machines);
         }
@@ -290,6 +221,11 @@ impl Inner {
     /// Does for machines what could not be done when they were started. What fails is tried again at the next listing.
     async fn look_after(&self, client: &Client, region: &str, machines: &[Machine]) {
         if let Err(error) = after::equip(client, region, &self.settings, machines).await {
+            tracing::warn!(pool = self.settings.pool, region, code = error.code, "{}", error.text);
+        }
+        if self.settings.template.fleet.is_some()
+            && let Err(error) = self.templates.sweep(client, region, &self.settings).await
+        {
             tracing::warn!(pool = self.settings.pool, region, code = error.code, "{}", error.text);
         }
         if self.settings.template.enrollment != Enrollment::Tags {
@@ -319,7 +255,7 @@ impl Inner {
         for region in regions {
             let mut filters = list::ours(&self.settings);
             filters.push(Filter::builder().name("instance-id").values(id).build());
-            let found = list::machines(&self.client(&region).await, &region, filters).await?;
+            let found = self.machines(&region, filters).await?;
             if let Some(machine) = found.into_iter().find(|machine| machine.provider_id == id) {
                 return Ok(Some((region, machine)));
             }

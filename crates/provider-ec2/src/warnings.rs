@@ -12,7 +12,7 @@ use tokio::time::sleep;
 
 use crate::{
     bucket::{self, Class},
-    clock, error, list,
+    clock, error,
     provider::Inner,
 };
 
@@ -92,10 +92,9 @@ impl Inner {
     /// Spot instances that are taken back.
     async fn marked(&self, region: &str, ids: &[String]) -> Result<Vec<String>, ProviderError> {
         bucket::turn(region, Class::Describe).await?;
-        let mut filters = list::ours(&self.settings);
-        filters.push(Filter::builder().name("status-code").values("marked-for-termination").build());
-        let answer =
-            self.client(region).await.describe_spot_instance_requests().set_filters(Some(filters)).send();
+        // Not by tags: requests that a fleet made have none.
+        let marked = Filter::builder().name("status-code").values("marked-for-termination").build();
+        let answer = self.client(region).await.describe_spot_instance_requests().filters(marked).send();
         let answer =
             answer.await.map_err(|error| error::told("DescribeSpotInstanceRequests", &error, true))?;
         let marked = answer.spot_instance_requests().iter().filter_map(|request| request.instance_id());

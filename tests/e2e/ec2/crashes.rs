@@ -30,8 +30,8 @@ fn a_master_that_dies_while_machines_boot_or_build_takes_them_up_again() {
 #[test]
 fn answers_that_are_lost_start_nothing_twice() {
     let mut site = Site::start(&Wishes { max: 2, pool: "build_wait_timeout = 2", ..Wishes::default() });
-    site.lab.proxy().fail(Fault::on("RunInstances").after().dropped());
-    site.lab.proxy().fail(Fault::on("RunInstances").dropped());
+    site.lab.proxy().fail(Fault::on("CreateFleet").after().dropped());
+    site.lab.proxy().fail(Fault::on("CreateFleet").dropped());
     site.farm.ask("b", 1, &[]);
     site.farm.wait_succeeded("b", 1);
     assert!(site.machines().len() <= 2, "more machines than the maximum");

@@ -33,6 +33,10 @@ impl Need {
             && (self.on_demand, self.insist) == (other.on_demand, other.insist)
             && self.avoid == other.avoid
     }
+
+    fn avoids(&self, offering: &Offering) -> bool {
+        self.avoid.as_ref().is_some_and(|avoid| **avoid == *offering.name)
+    }
 }
 
 /// What is for sale to a pool, at one moment.
@@ -108,7 +112,7 @@ impl<'a> Market<'a> {
 
     /// What to buy, the best first.
     pub(super) fn candidates(&self, need: &Need, boot: &BootTimes) -> Vec<Choice> {
-        self.ranked(need, boot).into_iter().map(|(_, offering)| self.choice(offering)).collect()
+        self.ranked(need, boot).into_iter().map(|(_, offering)| self.choice(offering, need)).collect()
     }
 
     /// When something that is closed is tried again.
@@ -132,8 +136,7 @@ impl<'a> Market<'a> {
             fitting.map(|offering| (self.score(offering, need, boot), *offering)).collect();
         if ranked.len() > 1 {
             // Where it was lost comes last: better than nothing.
-            let avoided =
-                |offering: &Offering| need.avoid.as_ref().is_some_and(|avoid| **avoid == *offering.name);
+            let avoided = |offering: &Offering| need.avoids(offering);
             ranked.sort_by(|(a, one), (b, other)| {
                 let by_score = a.total_cmp(b).then_with(|| one.name.cmp(&other.name));
                 avoided(one).cmp(&avoided(other)).then(by_score)
@@ -161,7 +164,7 @@ impl<'a> Market<'a> {
         offering.price.units() / performance * (1.0 + waste)
     }
 
-    fn choice(&self, offering: &Offering) -> Choice {
+    fn choice(&self, offering: &Offering, need: &Need) -> Choice {
         let cap = match offering.market {
             Paid::OnDemand => None,
             Paid::Spot => {
@@ -173,6 +176,12 @@ impl<'a> Market<'a> {
                 bid.into_iter().chain(self.view.spec.max_price).min()
             }
         };
-        Choice { offering: offering.name.clone(), market: offering.market, price: offering.price, cap }
+        Choice {
+            offering: offering.name.clone(),
+            market: offering.market,
+            price: offering.price,
+            cap,
+            last_resort: need.avoids(offering),
+        }
     }
 }

@@ -69,6 +69,8 @@ pub struct Choice {
     pub price: Money,
     /// The most that an hour may cost, for the provider; `None` when the price is fixed.
     pub cap: Option<Money>,
+    /// Whether it is bought only when nothing else is to be had: the request was lost there.
+    pub last_resort: bool,
 }
 
 /// Machines that are wanted and not started.

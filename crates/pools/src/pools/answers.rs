@@ -1,6 +1,6 @@
 //! What calls to launch come to: machines, fewer than were asked for, none, or nobody knows.
 
-use std::time::Duration;
+use std::{collections::BTreeSet, time::Duration};
 
 use model::{InstanceId, Time};
 
@@ -32,13 +32,17 @@ impl Pools {
             Err(error) => return self.launch_failed(now, token, &error),
         };
         let offering = call.request.as_ref().map(|request| request.offering.clone()).unwrap_or_default();
-        let family = self.pools[at].offering(&offering).map(|offering| offering.family.clone());
-        let learned = &mut self.pools[at].state.learned;
-        learned.breaker.accepted();
-        if !launched.machines.is_empty() {
-            learned.offerings.available(&offering);
-            if let Some(family) = family {
-                learned.offerings.quota_free(&family);
+        if launched.short.is_none() || !launched.machines.is_empty() {
+            self.pools[at].state.learned.breaker.accepted();
+        }
+        let bought = launched.machines.iter().map(|machine| machine.offering.as_deref().unwrap_or(&offering));
+        for bought in bought.collect::<BTreeSet<_>>() {
+            self.had(at, bought);
+        }
+        for (refused, error) in &launched.refused {
+            // What the whole call is short of is said below.
+            if *refused != offering || launched.short.is_none() {
+                self.not_sold(now, at, refused, error);
             }
         }
         for machine in &launched.machines {
@@ -60,6 +64,31 @@ impl Pools {
                 self.pools[at].state.learned.offerings.unavailable(now, &offering);
                 self.next_offering(now, token, ReasonCode::NoCapacity, "the provider had no more");
             }
+        }
+    }
+
+    /// Machines of an offering were had.
+    fn had(&mut self, at: usize, offering: &str) {
+        let family = self.pools[at].offering(offering).map(|offering| offering.family.clone());
+        let offerings = &mut self.pools[at].state.learned.offerings;
+        offerings.available(offering);
+        if let Some(family) = family {
+            offerings.quota_free(&family);
+        }
+    }
+
+    /// Something stands against one offering: it rests, or its family where a quota is used up.
+    fn not_sold(&mut self, now: Time, at: usize, offering: &str, error: &ProviderError) {
+        let pool = &mut self.pools[at];
+        let ErrorKind::Quota(name) = &error.kind else {
+            return pool.state.learned.offerings.unavailable(now, offering);
+        };
+        let family =
+            pool.offering(offering).map_or_else(|| offering.to_owned(), |offering| offering.family.clone());
+        if pool.state.learned.offerings.quota(now, &family, name.as_deref()) {
+            let quota = name.as_ref().map_or_else(|| "a quota".to_owned(), |name| format!("quota {name}"));
+            let text = format!("{quota} is used up; nothing of family {family} is started for now: {error}");
+            self.note_pool(now, at, ReasonCode::Quota, text);
         }
     }
 
@@ -148,29 +177,14 @@ impl Pools {
         let pool = &mut self.pools[at];
         pool.unsaved = true;
         match &error.kind {
-            ErrorKind::Capacity => {
-                pool.state.learned.offerings.unavailable(now, &offering);
+            ErrorKind::Capacity | ErrorKind::Quota(_) => {
+                self.not_sold(now, at, &offering, error);
                 if !doubtful {
-                    self.next_offering(now, token, ReasonCode::NoCapacity, &error.to_string());
-                }
-            }
-            ErrorKind::Quota(name) => {
-                let family = pool
-                    .offering(&offering)
-                    .map_or_else(|| offering.clone(), |offering| offering.family.clone());
-                if pool.state.learned.offerings.quota(now, &family, name.as_deref()) {
-                    let text = match name {
-                        Some(name) => format!(
-                            "quota {name} is used up; nothing of family {family} is started for now: {error}"
-                        ),
-                        None => format!(
-                            "a quota is used up; nothing of family {family} is started for now: {error}"
-                        ),
+                    let code = match error.kind {
+                        ErrorKind::Quota(_) => ReasonCode::Quota,
+                        _ => ReasonCode::NoCapacity,
                     };
-                    self.note_pool(now, at, ReasonCode::Quota, text);
-                }
-                if !doubtful {
-                    self.next_offering(now, token, ReasonCode::Quota, &error.to_string());
+                    self.next_offering(now, token, code, &error.to_string());
                 }
             }
             ErrorKind::Throttled(after) => {

@@ -12,7 +12,7 @@ use super::{
 use crate::{
     Enrolled, Instance, Order, Origin, Slot, State, Token,
     plan::{Choice, Launch},
-    provider::{LaunchRequest, Member},
+    provider::{Alternative, LaunchRequest, Member},
 };
 
 /// How long a call's ticket is good, from the call on: the slowest boot, and a market that takes its time.
@@ -135,9 +135,27 @@ impl Pools {
         Member { instance: id, login, secret: Some(secret) }
     }
 
+    /// What a call may buy instead of its first choice: on the same market, and no dearer than there is money for.
+    fn others(&self, at: usize, members: &[Member], choice: &Choice, rest: &[Choice]) -> Vec<Alternative> {
+        if choice.last_resort {
+            return Vec::new();
+        }
+        let room = self.hour_room(at);
+        let count = i64::try_from(members.len()).unwrap_or(i64::MAX);
+        let fits = |other: &&Choice| {
+            let more = other.price.0.saturating_sub(choice.price.0).saturating_mul(count);
+            let affordable = more <= 0 || room.is_none_or(|room| more <= room.0);
+            other.market == choice.market && !other.last_resort && affordable
+        };
+        let alternative =
+            |other: &Choice| Alternative { offering: other.offering.clone(), price_cap: other.cap };
+        rest.iter().filter(fits).map(alternative).collect()
+    }
+
     /// Makes a call for rows.
     pub(super) fn call(&mut self, now: Time, at: usize, orphans: Orphans, choice: &Choice, rest: &[Choice]) {
         let token = self.mint.token();
+        let others = self.others(at, &orphans.members, choice, rest);
         let pool = &self.pools[at];
         let ticket = pool.spec.enrolls.then(|| self.mint.ticket(pool.name(), &token, now + TICKET));
         let request = LaunchRequest {
@@ -147,6 +165,7 @@ impl Pools {
             members: orphans.members,
             offering: choice.offering.clone(),
             price_cap: choice.cap,
+            others,
             template: pool.spec.template.clone(),
             image: orphans.image,
             ticket,

@@ -198,7 +198,7 @@ impl Cloud {
     ) -> (Result<Launched, ProviderError>, Vec<usize>) {
         if let Some(known) = self.tokens.get(&request.token) {
             let machines = known.iter().map(|index| self.describe(*index)).collect();
-            return (Ok(Launched { machines, open: false, short: None }), Vec::new());
+            return (Ok(Launched { machines, ..Launched::default() }), Vec::new());
         }
         let wanted = u32::try_from(request.members.len()).unwrap_or(u32::MAX);
         if self.faults.throttle || !self.buckets[pool].take(now, wanted) {
@@ -246,7 +246,7 @@ impl Cloud {
             return (Err(error(ErrorKind::Transport, "timeout")), new);
         }
         let machines = new.iter().map(|index| self.describe(*index)).collect();
-        (Ok(Launched { machines, open: false, short }), new)
+        (Ok(Launched { machines, short, ..Launched::default() }), new)
     }
 
     fn start(

@@ -75,6 +75,7 @@ impl Site {
                 .collect(),
             offering: "docker".to_owned(),
             price_cap: None,
+            others: Vec::new(),
             template: "0123".to_owned(),
             image: String::new(),
             ticket: None,

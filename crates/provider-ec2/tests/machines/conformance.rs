@@ -31,6 +31,11 @@ async fn machines_that_enroll_by_their_identity() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn machines_of_fleets() {
+    conformance::all(&Site::new(Enrollment::Identity).competing()).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn machines_that_are_told_by_their_tags() {
     conformance::all(&Site::new(Enrollment::Tags)).await;
 }

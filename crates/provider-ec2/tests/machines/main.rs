@@ -1,5 +1,6 @@
 //! The provider against an EC2 that answers over HTTP: moto, behind a proxy that makes what moto lacks.
 
 mod conformance;
+mod fleets;
 mod site;
 mod trouble;

@@ -11,12 +11,12 @@ use std::{
 
 use model::{
     InstanceId,
-    ec2::{Bid, Clean, Credentials, Enrollment, Image, Placement, Spot, Template, TypeChoice},
+    ec2::{Bid, Clean, Credentials, Enrollment, Fleet, Image, Placement, Spot, Template, TypeChoice},
     pool::Money,
 };
 use pools::{
     Provider, Token,
-    provider::{LaunchRequest, Member},
+    provider::{Alternative, LaunchRequest, Member},
 };
 use provider_ec2::{Ec2, Settings};
 use testkit::ec2::proxy::Proxy;
@@ -29,6 +29,7 @@ pub(crate) struct Site {
     pub(crate) proxy: Proxy,
     pub(crate) template: Template,
     next: AtomicI64,
+    others: Vec<Alternative>,
 }
 
 impl Site {
@@ -52,6 +53,7 @@ impl Site {
             }],
             spot: None,
             on_demand: true,
+            fleet: Some(Fleet::default()),
             enrollment,
             launch_template: None,
             instance_profile: None,
@@ -66,13 +68,20 @@ impl Site {
             silence: Duration::from_mins(30),
             clean: Clean::Never,
         };
-        Self { proxy, template, next: AtomicI64::new(1) }
+        Self { proxy, template, next: AtomicI64::new(1), others: Vec::new() }
     }
 
     /// Bought on the spot market as well, at this bid.
     pub(crate) fn with_spot(mut self, bid: Bid) -> Self {
         let spot = Spot { bid, ceiling: None, above_on_demand: false, product: "Linux/UNIX".into() };
         self.template.spot = Some(spot);
+        self
+    }
+
+    /// Requests name something else that would do.
+    pub(crate) fn competing(mut self) -> Self {
+        let offering = "us-east-1b/c5.large/on-demand".into();
+        self.others.push(Alternative { offering, price_cap: None });
         self
     }
 
@@ -111,6 +120,7 @@ impl Site {
             members: ids.map(member).collect(),
             offering: "us-east-1a/c5.large/on-demand".into(),
             price_cap: None,
+            others: self.others.clone(),
             template: "0123".into(),
             image: "ami-12c6146b".into(),
             ticket: Some(format!("1.1764500000.{first}").into()),

@@ -91,6 +91,7 @@ pub(crate) fn request(settings: &Settings, first: i64, machines: u32) -> LaunchR
         members: (first..first + i64::from(machines)).map(member).collect(),
         offering: "local".to_owned(),
         price_cap: None,
+        others: Vec::new(),
         template: "template-1".to_owned(),
         image: String::new(),
         ticket: None,

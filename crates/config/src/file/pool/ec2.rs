@@ -4,8 +4,8 @@ use std::{collections::BTreeMap, fs, time::Duration};
 
 use ::model::{
     ec2::{
-        Attachment, Bid, BlockDevice, Clean, Credentials, Enrollment, Image, LaunchTemplate, Placement, Spot,
-        Template, TypeChoice,
+        Attachment, Bid, BlockDevice, Clean, Credentials, Enrollment, Fleet, Image, LaunchTemplate,
+        Placement, Spot, Template, TypeChoice,
     },
     pool::Money,
 };
@@ -87,6 +87,30 @@ pub(in crate::file) const EC2: Keys = Keys {
             .default(Fallback::Text("market")),
             Key::new("bid-above-on-demand", Kind::Bool, "whether a bid may be above the price on demand")
                 .default(Fallback::Bool(false)),
+            Key::new(
+                "fleet",
+                Kind::Bool,
+                "whether types and zones of a market compete in one call (`CreateFleet`), and EC2 chooses",
+            )
+            .default(Fallback::Of("`true` without `launch-template` and `enrollment = \"secret\"`")),
+            Key::new(
+                "spot-allocation-strategy",
+                Kind::Choice(&[
+                    "price-capacity-optimized",
+                    "capacity-optimized",
+                    "capacity-optimized-prioritized",
+                    "diversified",
+                    "lowest-price",
+                ]),
+                "how EC2 chooses on the spot market",
+            )
+            .default(Fallback::Text("price-capacity-optimized")),
+            Key::new(
+                "on-demand-allocation-strategy",
+                Kind::Choice(&["prioritized", "lowest-price"]),
+                "how EC2 chooses on demand: in the pool's order, which counts `performance` in, or by price",
+            )
+            .default(Fallback::Text("prioritized")),
             Key::new("product_description", Kind::Text, "what the market's prices are asked for")
                 .default(Fallback::Text("Linux/UNIX")),
             Key::new(
@@ -275,6 +299,11 @@ pub(super) fn read(value: Value<'_>, max: Option<u32>) -> Option<Template> {
         sink.error(span, format!("{endpoint:?} is no endpoint")).help("such as \"http://127.0.0.1:5000\"");
         None
     });
+    let enrollment = match table.choice("enrollment") {
+        Some("secret") => Enrollment::Secret,
+        Some("tags") => Enrollment::Tags,
+        _ => Enrollment::Identity,
+    };
     let (credentials, tags) = (credentials(&table), tags(&table));
     let hop_limit = table.integer("hop-limit").and_then(|hops| u8::try_from(hops).ok()).unwrap_or(1);
     let template = Template {
@@ -282,13 +311,10 @@ pub(super) fn read(value: Value<'_>, max: Option<u32>) -> Option<Template> {
         credentials: credentials?,
         placements: placements?,
         types: types?,
+        fleet: fleet(&table, enrollment, launch_template.is_some(), wants_spot),
         on_demand: on_demand.unwrap_or(!wants_spot),
         spot,
-        enrollment: match table.choice("enrollment") {
-            Some("secret") => Enrollment::Secret,
-            Some("tags") => Enrollment::Tags,
-            _ => Enrollment::Identity,
-        },
+        enrollment,
         launch_template,
         instance_profile: text("instance_profile_name"),
         tags,
@@ -504,6 +530,31 @@ fn spot(table: &Table<'_>) -> (Option<Spot>, bool) {
     };
     let product = table.text("product_description").map_or("Linux/UNIX", |(product, _)| product).to_owned();
     (Some(Spot { bid, ceiling, above_on_demand: table.bool("bid-above-on-demand"), product }), true)
+}
+
+/// How EC2 chooses among what competes, and whether it does.
+fn fleet(table: &Table<'_>, enrollment: Enrollment, has_template: bool, wants_spot: bool) -> Option<Fleet> {
+    let against = match enrollment {
+        _ if has_template => Some("a fleet has a launch template of its own, beside `launch-template`"),
+        Enrollment::Secret => Some("with `enrollment = \"secret\"` a call is for one machine"),
+        Enrollment::Identity | Enrollment::Tags => None,
+    };
+    let wanted = if table.value("fleet").is_some() { table.bool("fleet") } else { against.is_none() };
+    if let (Some(value), Some(why)) = (table.value("fleet").filter(|_| wanted), against) {
+        value.error(format!("`fleet` cannot be: {why}"));
+    }
+    let strategies = ["spot-allocation-strategy", "on-demand-allocation-strategy"];
+    for value in strategies.iter().filter(|_| !wanted).filter_map(|key| table.value(key)) {
+        value.error(match against {
+            Some(why) => format!("EC2 has nothing to choose: {why}"),
+            None => "with `fleet = false` EC2 has nothing to choose".to_owned(),
+        });
+    }
+    if let Some(value) = table.value("spot-allocation-strategy").filter(|_| wanted && !wants_spot) {
+        value.error("without `spot_instance = true` nothing is bought on the spot market");
+    }
+    let strategy = |key| table.choice(key).unwrap_or_default().to_owned();
+    wanted.then(|| Fleet { spot: strategy(strategies[0]), on_demand: strategy(strategies[1]) })
 }
 
 fn block_device(value: Value<'_>) -> Option<BlockDevice> {

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use ::model::{
-    ec2::{Bid, Clean, Credentials, Enrollment, Image, Template},
+    ec2::{Bid, Clean, Credentials, Enrollment, Fleet, Image, Template},
     pool::Money,
 };
 
@@ -228,4 +228,28 @@ fn configurations_in_the_documents_are_good() {
     let spot = template.spot.as_ref().unwrap();
     assert_eq!((spot.bid, spot.ceiling), (Bid::TimesMarket(1.5), Some(Money::from_units(0.09))));
     assert_eq!(template.block_devices[0].size, Some(100));
+}
+
+#[test]
+fn fleets_are_the_default_where_they_can_be() {
+    assert_eq!(template(LEAST).fleet, Some(Fleet::default()));
+    assert_eq!(template(&format!("{LEAST}fleet = false\n")).fleet, None);
+    assert_eq!(template(&format!("{LEAST}launch-template = \"lt-1\"\n")).fleet, None);
+    assert_eq!(template(&format!("{LEAST}enrollment = \"secret\"\n")).fleet, None);
+    let chosen = "spot_instance = true\nspot-allocation-strategy = \"lowest-price\"\n";
+    assert_eq!(
+        template(&format!("{LEAST}{chosen}")).fleet.map(|fleet| fleet.spot).as_deref(),
+        Some("lowest-price")
+    );
+    has(
+        &wrong(1, &format!("{LEAST}spot-allocation-strategy = \"diversified\"\n")),
+        "5:28 without `spot_instance = true`",
+    );
+    has(
+        &wrong(1, &format!("{LEAST}fleet = true\nlaunch-template = \"lt-1\"\n")),
+        "5:9 `fleet` cannot be: a fleet has",
+    );
+    let unused = format!("{LEAST}fleet = false\non-demand-allocation-strategy = \"prioritized\"\n");
+    has(&wrong(1, &unused), "6:33 with `fleet = false` EC2 has nothing to choose");
+    has(&wrong(1, &format!("{LEAST}spot-allocation-strategy = \"cheapest\"\n")), "5:");
 }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use model::pool::PoolLimits;
+use model::pool::{Money, PoolLimits};
 
 use super::world::{Mood, World, offering, spec};
 use crate::{
@@ -40,6 +40,36 @@ fn what_is_missing_of_a_partial_fill_is_bought_elsewhere() {
     world.until(10, "machines", |world| world.launched == 4);
     assert_eq!(world.calls[1].members.len(), 3);
     world.until(600, "built", |world| world.done == 4);
+}
+
+#[test]
+fn a_provider_that_buys_of_several_says_what_it_bought_and_what_it_could_not() {
+    let mut world = with_two_offerings(5);
+    world.offers.offerings.push(offering("c/large", Market::Spot, 1));
+    world.moods.push_back(Mood::Elsewhere("b/large", ErrorKind::Capacity));
+    world.ask(2, 0);
+    world.until(10, "machines", |world| world.launched == 2);
+    assert_eq!(world.calls.len(), 1);
+    let others: Vec<&str> = world.calls[0].others.iter().map(|other| &*other.offering).collect();
+    assert_eq!((&*world.calls[0].offering, others), ("a/large", vec!["b/large"]), "of the same market only");
+    world.until(60, "answered", |world| world.rows.values().all(|row| row.offering == "b/large"));
+    let closed = &world.pools.status(world.now)[0].closed;
+    assert_eq!(closed.len(), 1, "{closed:?}");
+    assert_eq!((&*closed[0].name, closed[0].code), ("a/large", ReasonCode::NoCapacity));
+    world.until(600, "built", |world| world.done == 2);
+}
+
+#[test]
+fn what_there_is_no_money_for_is_no_alternative() {
+    let mut poor = spec(5);
+    poor.budget.hour = Some(Money::from_units(0.2));
+    let mut world = World::with(vec![poor], PoolLimits::default());
+    world.offers.offerings.push(offering("b/large", Market::OnDemand, 90));
+    let capabilities = world.offers.clone();
+    world.tell(Event::Offers { pool: "linux".to_owned(), capabilities });
+    world.ask(1, 0);
+    world.until(10, "machines", |world| world.launched == 1);
+    assert_eq!(world.calls[0].others, []);
 }
 
 #[test]
@@ -400,7 +430,7 @@ fn a_machine_that_is_found_late_counts_and_costs_until_it_is_gone() {
     world.until(1000, "on its way out", |world| world.rows[&id].state == State::Terminating);
     assert_eq!(world.live(), 1);
     world.until(200, "gone", |world| world.live() == 0);
-    assert!(world.rows[&id].cost.unwrap() > model::pool::Money::default());
+    assert!(world.rows[&id].cost.unwrap() > Money::default());
     assert!(!world.carried.contains_key("reap"));
 }
 

@@ -62,6 +62,8 @@ impl Mint for Counting {
 pub(super) enum Mood {
     /// All that was asked for.
     Fine,
+    /// All that was asked for, of another offering: this is why it is not the first one.
+    Elsewhere(&'static str, ErrorKind),
     /// An error, and nothing is started.
     Fails(ErrorKind),
     /// An error, and all is started nevertheless.
@@ -647,8 +649,14 @@ impl World {
                 }
                 self.calls.push((*request).clone());
                 let all = request.members.len();
+                let mut refused = Vec::new();
+                let mut bought = request.offering.clone();
                 let (started, short, open) = match self.moods.pop_front().unwrap_or(Mood::Fine) {
                     Mood::Fine => (all, None, false),
+                    Mood::Elsewhere(offering, kind) => {
+                        refused.push((std::mem::replace(&mut bought, offering.to_owned()), error(kind)));
+                        (all, None, false)
+                    }
                     Mood::Only(count, kind) => (count, Some(error(kind)), false),
                     Mood::Open => (0, None, true),
                     Mood::Fails(kind) => return self.answer_launch(&request, Err(error(kind))),
@@ -658,8 +666,9 @@ impl World {
                     }
                     Mood::Silent => return,
                 };
-                let machines = self.start_machines(&request, started);
-                self.answer_launch(&request, Ok(Launched { machines, open, short }));
+                let machines =
+                    self.start_machines(&LaunchRequest { offering: bought, ..*request.clone() }, started);
+                self.answer_launch(&request, Ok(Launched { machines, open, short, refused }));
             }
             Order::List { pool } => {
                 count("list");

@@ -267,6 +267,7 @@ impl Members {
                 .collect(),
             offering: self.offering.clone(),
             price_cap: None,
+            others: Vec::new(),
             template: self.template.clone(),
             image: self.image.clone(),
             ticket: None,

@@ -8,6 +8,9 @@ use super::{
 };
 use crate::ec2::{moto::Answer, query::Query, xml::Element};
 
+/// What a call gives beside the template.
+const USER_DATA: &str = "LaunchTemplateSpecificationUserData";
+
 /// A place that a fleet may buy from.
 struct Choice {
     offering: Offering,
@@ -126,8 +129,10 @@ impl Server {
         self.world().take("RunInstances:resources", count)?;
         let mut query = Query::new("RunInstances", &[("InstanceType", &choice.offering.kind)]);
         for (name, value) in &choice.template.0 {
-            let name = if name.starts_with("LaunchTemplate") { name } else { "Version" };
-            query.set(&format!("LaunchTemplate.{name}"), value);
+            match &**name {
+                USER_DATA => query.set("UserData", value),
+                name => query.set(&format!("LaunchTemplate.{name}"), value),
+            }
         }
         for (name, value) in &fleet.0 {
             if name.starts_with("TagSpecification") || name == "ClientToken" {
@@ -150,7 +155,8 @@ impl Server {
 }
 
 fn described(choice: &Choice, market: Market) -> Vec<Element> {
-    let template = choice.template.0.iter().map(|(name, value)| Element::leaf(&lower(name), value));
+    let template = choice.template.0.iter().filter(|(name, _)| *name != USER_DATA);
+    let template = template.map(|(name, value)| Element::leaf(&lower(name), value));
     let overrides = choice.overrides.0.iter().map(|(name, value)| Element::leaf(&lower(name), value));
     let chosen = Element::with(
         "launchTemplateAndOverrides",

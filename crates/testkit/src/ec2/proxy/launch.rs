@@ -201,11 +201,11 @@ impl Server {
         let data =
             found.items("launchTemplateVersionSet").next().and_then(|item| item.find("launchTemplateData"));
         data.cloned().ok_or_else(|| {
-            Refusal::new(
-                400,
-                "InvalidLaunchTemplateId.NotFound",
-                "The specified launch template does not exist.",
-            )
+            let code = match template.get("LaunchTemplateName") {
+                "" => "InvalidLaunchTemplateId.NotFound",
+                _ => "InvalidLaunchTemplateName.NotFoundException",
+            };
+            Refusal::new(400, code, "The specified launch template does not exist.")
         })
     }
 
