@@ -3,6 +3,7 @@
 //! It runs nothing: it reads text and says what it means, or everything that is wrong with it at once.
 
 mod diagnostic;
+mod expression;
 mod file;
 mod model;
 mod nearest;
@@ -18,7 +19,8 @@ pub use diagnostic::{ConfigErrors, Diagnostic, Diagnostics, Related, Severity};
 pub use file::{Loaded, PoolProblem, load, load_with, parse};
 pub use model::{
     Args, Basic, Builder, Codebase, Config, Database, Endpoint, Enroll, ForceScheduler, Importance, Interest,
-    LogCompression, Master, Priority, Renderable, Scheduler, SchedulerKind, Secrets, Step, Web, Worker,
+    LogCompression, Master, Priority, Renderable, Scheduler, SchedulerKind, Secrets, Step, StepFlags, Web,
+    Worker,
 };
 pub use nearest::nearest;
 pub use pool::{LocalTemplate, LocalTrouble, Pool, PoolProvider};

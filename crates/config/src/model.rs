@@ -3,7 +3,10 @@
 use std::{collections::BTreeMap, num::NonZeroU32, path::PathBuf, sync::Arc, time::Duration};
 
 use ::model::{
-    Change, Flags, Pattern, Properties, expression::Expression, filter::ChangeFilter, template::Template,
+    Change, Flags, Pattern, Properties, Results,
+    expression::Expression,
+    filter::ChangeFilter,
+    template::{Context, RenderError, is_true},
 };
 use secrecy::{ExposeSecret as _, SecretString};
 
@@ -196,21 +199,59 @@ pub struct Step {
     /// Buildbot's name of its type: `ShellCommand`, `Git`, …
     pub kind: &'static str,
     /// Its name within the build; given, or its type's default.
-    pub name: String,
+    pub name: Renderable,
     /// Shown while it runs; given, or its type's, and empty where the type says it as it runs.
-    pub description: Vec<Template>,
+    pub description: Renderable,
     /// Shown when it is done; given, or its type's, and empty where the type says it as it runs.
-    pub description_done: Vec<Template>,
+    pub description_done: Renderable,
     /// Added to either description.
-    pub description_suffix: Vec<Template>,
+    pub description_suffix: Renderable,
     /// What its results do to the build.
-    pub flags: Flags,
+    pub flags: StepFlags,
+    /// With which results it has a say in the summary of its build; `None` is where they bear on the build's.
+    pub update_build_summary_policy: Option<Vec<Results>>,
     /// Whether it is done at all: where the rendered value is false in Python, the step is SKIPPED.
     pub do_step_if: Renderable,
-    /// Whether it is left out of what users see.
-    pub hide_step_if: bool,
+    /// Whether it is left out of what users see; rendered when the step is done, and its results are known.
+    pub hide_step_if: Renderable,
     /// What its type takes, checked against the type's schema.
     pub args: Args,
+}
+
+/// What a step's results do to the build, each of which may depend on the build.
+#[derive(Clone, Debug, PartialEq)]
+pub struct StepFlags {
+    /// The step is done even after another one ended the build.
+    pub always_run: Renderable,
+    /// FAILURE makes the build FAILURE.
+    pub flunk_on_failure: Renderable,
+    /// WARNINGS makes the build FAILURE.
+    pub flunk_on_warnings: Renderable,
+    /// FAILURE ends the build.
+    pub halt_on_failure: Renderable,
+    /// FAILURE makes the build WARNINGS.
+    pub warn_on_failure: Renderable,
+    /// WARNINGS makes the build WARNINGS.
+    pub warn_on_warnings: Renderable,
+}
+
+impl StepFlags {
+    /// The flags for one build.
+    ///
+    /// # Errors
+    ///
+    /// As [`Renderable::render`] says.
+    pub fn render(&self, context: &dyn Context) -> Result<Flags, RenderError> {
+        let truth = |flag: &Renderable| flag.render(context).map(|value| is_true(&value));
+        Ok(Flags {
+            always_run: truth(&self.always_run)?,
+            flunk_on_failure: truth(&self.flunk_on_failure)?,
+            flunk_on_warnings: truth(&self.flunk_on_warnings)?,
+            halt_on_failure: truth(&self.halt_on_failure)?,
+            warn_on_failure: truth(&self.warn_on_failure)?,
+            warn_on_warnings: truth(&self.warn_on_warnings)?,
+        })
+    }
 }
 
 /// Decides when to build what.

@@ -2,6 +2,7 @@
 
 use ::model::{
     Json,
+    expression::Expression,
     template::{Context, RenderError, Template, is_true},
 };
 
@@ -34,6 +35,8 @@ pub enum Renderable {
     List(Vec<Self>),
     /// Values by name, in the order given.
     Dict(Vec<(String, Self)>),
+    /// What an expression comes to: `{ expression = "prop.branch == 'main'" }`.
+    Expression(Expression),
     /// The value of a property with its own type: `{ property = "NAME", default = … }`.
     Property {
         /// Name of the property.
@@ -61,7 +64,7 @@ impl Renderable {
     ///
     /// # Errors
     ///
-    /// As [`Template::render`] says.
+    /// As [`Template::render`] says, and when an expression has no value.
     pub fn render(&self, context: &dyn Context) -> Result<Json, RenderError> {
         Ok(match self {
             Self::Null => Json::Null,
@@ -78,6 +81,12 @@ impl Renderable {
                     .map(|(key, value)| Ok((key.clone(), value.render(context)?)))
                     .collect::<Result<_, RenderError>>()?,
             ),
+            Self::Expression(expression) => {
+                let names = expression.names().into_iter();
+                let scope =
+                    names.filter_map(|name| context.named(&name).map(|value| (name, value))).collect();
+                expression.evaluate(&scope)?
+            }
             Self::Property { name, default, default_when_false } => match context.property(name) {
                 Some(value) if !default_when_false || is_true(&value) => value,
                 _ => default.render(context)?,

@@ -46,6 +46,8 @@ pub(crate) enum Kind {
     Seconds,
     /// Text.
     Text,
+    /// Text that is a regular expression.
+    Pattern,
     /// One of these words.
     Choice(&'static [&'static str]),
     /// A list of texts; one text is a list of one.
@@ -121,6 +123,7 @@ impl Kind {
             Self::Number => "a number from 0 on".into(),
             Self::Seconds => "a number of seconds".into(),
             Self::Text => "text".into(),
+            Self::Pattern => "a regular expression".into(),
             Self::Choice(words) => {
                 format!(
                     "one of {}",

@@ -1,9 +1,9 @@
 //! One value of the file: what it is, and what it can be read as.
 
-use std::{cell::RefCell, collections::BTreeMap, path::Path};
+use std::{cell::RefCell, collections::BTreeMap, ops::Range, path::Path};
 
 use ::model::{
-    Json, Properties,
+    Json, Pattern, Properties,
     template::{Reference, Template},
 };
 use toml::{
@@ -13,6 +13,7 @@ use toml::{
 
 use crate::{
     diagnostic::{Note, Sink, Span},
+    expression,
     nearest::nearest,
     renderable::Renderable,
     schema::Kind,
@@ -32,6 +33,9 @@ const SOURCE_ATTRIBUTES: [&str; 10] = [
     "patch_level",
     "patch_subdir",
 ];
+
+/// What expressions in steps can use.
+pub(crate) const STEP_NAMES: &[&str] = &["prop", "src", "worker", "build", "results"];
 
 /// The longest name of a property that the database holds.
 pub(crate) const MAX_PROPERTY_NAME: usize = 256;
@@ -159,6 +163,18 @@ impl<'a> Value<'a> {
         Some(elements.filter_map(|element| Some((element.text()?, element.span()))).collect())
     }
 
+    /// A regular expression; one that depends on the build is looked at when it is known.
+    fn pattern(&self) -> Option<Renderable> {
+        let template = self.template()?;
+        if template.is_literal()
+            && let Err(error) = Pattern::parse(template.source())
+        {
+            self.error(format!("{:?} is no regular expression: {error}", template.source()));
+            return None;
+        }
+        Some(Renderable::Text(template))
+    }
+
     /// A number, not below zero.
     fn number(&self) -> Option<Renderable> {
         const MOST: i64 = 1_000_000_000_000;
@@ -204,6 +220,9 @@ impl<'a> Value<'a> {
 
     /// The value as what `kind` says; reports why not.
     pub(crate) fn read(&self, kind: Kind) -> Option<Renderable> {
+        if self.renderable && self.is_expression() {
+            return expression::read(*self, STEP_NAMES).map(Renderable::Expression);
+        }
         // Only a table can be a property where no table is expected.
         if self.renderable
             && self.get().is_table()
@@ -225,6 +244,7 @@ impl<'a> Value<'a> {
             Kind::Number => self.number(),
             Kind::Seconds => self.seconds(),
             Kind::Text => self.template().map(Renderable::Text),
+            Kind::Pattern => self.pattern(),
             Kind::Choice(words) => self.choice(words),
             Kind::Texts => match self.get() {
                 DeValue::Array(_) => self.list("text", |element| element.read(Kind::Text)),
@@ -310,6 +330,7 @@ impl<'a> Value<'a> {
             DeValue::Boolean(truth) => Some(Renderable::Bool(*truth)),
             DeValue::Datetime(when) => Some(Renderable::literal(&when.to_string())),
             DeValue::Array(_) => self.list("value", |element| element.any()),
+            DeValue::Table(_) if self.renderable && self.is_expression() => self.read(Kind::Any),
             DeValue::Table(table) if self.renderable && is_property(table) => self.property(Kind::Any),
             DeValue::Table(_) => self.dict(Self::any),
         }
@@ -322,6 +343,11 @@ impl<'a> Value<'a> {
             self.error("properties hold finite numbers only");
         }
         number
+    }
+
+    /// Whether it is a table that holds an expression and nothing else.
+    pub(crate) fn is_expression(&self) -> bool {
+        self.get().as_table().is_some_and(|table| table.len() == 1 && table.contains_key("expression"))
     }
 
     /// `{ property = "NAME", default = …, defaultWhenFalse = … }`.
@@ -354,25 +380,24 @@ impl<'a> Value<'a> {
             Err(error) => {
                 self.reading
                     .sink
-                    .error(self.inside(text, error.offset), error.message)
+                    .error(self.inside(text, error.offset..error.offset + 1), error.message)
                     .maybe_help(Some("a text with `%(` is a template; in it `%%` is a percent sign".into()));
                 None
             }
         }
     }
 
-    /// Where `offset` of the text is in the file, or the whole text where escapes make that hard to say.
-    fn inside(&self, text: &str, offset: usize) -> Span {
+    /// Where a part of the text is in the file, or the whole text where escapes make that hard to say.
+    pub(crate) fn inside(&self, text: &str, part: Range<usize>) -> Span {
         let span = self.span();
         let raw = self.reading.sink.text().get(span.clone()).unwrap_or("");
         for quotes in ["\"\"\"\n", "'''\n", "\"\"\"", "'''", "\"", "'"] {
             if let Some(inner) = raw.strip_prefix(quotes)
                 && inner.strip_prefix(text).is_some_and(|rest| quotes.starts_with(rest))
             {
-                let start = span.start + quotes.len() + offset;
-                let length =
-                    text.get(offset..).and_then(|rest| rest.chars().next()).map_or(0, char::len_utf8);
-                return start..start + length;
+                let start = span.start + quotes.len();
+                let end = text.ceil_char_boundary(part.end.min(text.len()));
+                return start + part.start.min(end)..start + end;
             }
         }
         span

@@ -23,7 +23,7 @@ pub use ids::{
     BuildId, BuildNumber, BuildRequestId, BuilderId, BuildsetId, ChangeId, InstanceId, LogId, MasterId,
     SchedulerId, SourceStampId, StepId, WorkerId,
 };
-pub use pattern::{Pattern, PatternError};
+pub use pattern::{Groups, Pattern, PatternError};
 pub use properties::{Properties, Property};
 pub use results::{Flags, Results};
 pub use serde_json::Value as Json;

@@ -1,8 +1,8 @@
-//! Regular expressions as Python's `re.match` takes them.
+//! Regular expressions as Python's `re` takes them.
 
 use std::fmt;
 
-use fancy_regex::{Regex, RegexBuilder};
+use fancy_regex::{Captures, Regex, RegexBuilder};
 
 /// How long the text of a pattern may be, in bytes.
 const MAX_LENGTH: usize = 4096;
@@ -11,7 +11,7 @@ const MAX_SIZE: usize = 1 << 20;
 /// How often matching may go back: what needs more does not match.
 const MAX_BACKTRACKS: usize = 100_000;
 
-/// A regular expression that a text has to begin with. Look-around and references to groups are there, as in Python.
+/// A regular expression. Look-around and references to groups are there, as in Python.
 #[derive(Clone)]
 pub struct Pattern(Regex);
 
@@ -51,6 +51,27 @@ impl Pattern {
         // The leftmost match begins at 0 when any does.
         matches!(self.0.find(text), Ok(Some(found)) if found.start() == 0)
     }
+
+    /// Where `text` begins with it: what its groups have found (`re.match`).
+    pub fn at_start<'t>(&self, text: &'t str) -> Option<Groups<'t>> {
+        self.search(text).filter(|groups| groups.0.get(0).is_some_and(|whole| whole.start() == 0))
+    }
+
+    /// Where `text` has it anywhere: what its groups have found (`re.search`).
+    pub fn search<'t>(&self, text: &'t str) -> Option<Groups<'t>> {
+        self.0.captures(text).ok().flatten().map(Groups)
+    }
+}
+
+/// What the groups of a pattern have found.
+#[derive(Debug)]
+pub struct Groups<'t>(Captures<'t, str>);
+
+impl<'t> Groups<'t> {
+    /// What a group has found; group 0 is all of it.
+    pub fn get(&self, group: usize) -> Option<&'t str> {
+        self.0.get(group).map(|found| found.as_str())
+    }
 }
 
 impl PartialEq for Pattern {
@@ -80,6 +101,13 @@ mod tests {
         assert!(begins("(?!main$)", "mainline") && !begins("(?!main$)", "main"));
         assert!(begins("", ""));
         assert!(begins("a|b", "b") && begins("(?i)MAIN", "main"));
+        let pattern = Pattern::parse("b(c)?(d)").unwrap();
+        assert!(pattern.at_start("abd").is_none());
+        let found = pattern.search("abd").unwrap();
+        assert_eq!(
+            [found.get(0), found.get(1), found.get(2), found.get(3)],
+            [Some("bd"), None, Some("d"), None]
+        );
     }
 
     #[test]

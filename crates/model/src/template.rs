@@ -30,6 +30,7 @@ use std::sync::Arc;
 use serde_json::Value as Json;
 
 pub use self::python::{is_true, to_text};
+use crate::expression::EvaluationError;
 
 /// What a template can ask for.
 pub trait Context {
@@ -44,6 +45,11 @@ pub trait Context {
 
     /// The secret `name`. Whoever renders with secrets keeps the outcome out of logs.
     fn secret(&self, name: &str) -> Option<String>;
+
+    /// What a name of an expression stands for (`prop`, `src`, …).
+    fn named(&self, _name: &str) -> Option<Json> {
+        None
+    }
 }
 
 /// A parsed text, ready to be rendered for a build.
@@ -89,6 +95,9 @@ pub enum RenderError {
     /// A secret that nothing provides.
     #[error("secret {0:?} is not provided by anything")]
     NoSecret(String),
+    /// An expression without a value.
+    #[error(transparent)]
+    NoValue(#[from] EvaluationError),
     /// `%(…)d` of something that is no number.
     #[error("%({key}){conversion} wants a number, the value is {value}")]
     NotANumber {

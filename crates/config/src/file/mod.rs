@@ -5,7 +5,6 @@
 
 mod builder;
 mod endpoint;
-mod expression;
 mod master;
 mod pool;
 mod scheduler;

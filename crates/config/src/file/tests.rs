@@ -63,6 +63,12 @@ fn step_errors(text: &str) -> Vec<String> {
     errors(&with_step(text)).into_iter().map(moved).collect()
 }
 
+/// The words of a text.
+fn text(value: &Renderable) -> &str {
+    let Renderable::Text(template) = value else { panic!("{value:?}") };
+    template.source()
+}
+
 struct Nothing;
 
 impl Context for Nothing {
@@ -78,6 +84,9 @@ impl Context for Nothing {
     fn secret(&self, _: &str) -> Option<String> {
         None
     }
+    fn named(&self, name: &str) -> Option<Json> {
+        (name == "results").then(|| json!(2))
+    }
 }
 
 fn example(name: &str) -> Loaded {
@@ -90,7 +99,7 @@ fn the_first_example_is_a_whole_installation() {
     let config = example("first.toml").config;
     assert_eq!(config.workers.len(), 1);
     assert_eq!(config.workers[0].password.expose_secret(), "pass");
-    let kinds: Vec<_> = config.builders[0].steps.iter().map(|step| (step.kind, step.name.as_str())).collect();
+    let kinds: Vec<_> = config.builders[0].steps.iter().map(|step| (step.kind, text(&step.name))).collect();
     assert_eq!(kinds, [("Git", "git"), ("ShellCommand", "where"), ("ShellCommand", "check")]);
     assert!(matches!(config.schedulers[0].kind, SchedulerKind::AnyBranch { .. }));
     assert!(matches!(config.schedulers[1].kind, SchedulerKind::Force(_)));

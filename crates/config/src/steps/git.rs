@@ -49,7 +49,7 @@ const ARGUMENTS: &[Key] = &[
     Key::new("getDescription", Kind::Special(&special::DESCRIBE), "set the property `commit-description` by `git describe`")
         .default(Fallback::Bool(false)),
     Key::new("config", Kind::Dict, "git options for every command"),
-    Key::new("codebase", Kind::Text, "the codebase whose source stamp is checked out; its name is added to the step's")
+    Key::renderable("codebase", Kind::Text, "the codebase whose source stamp is checked out; its name is added to the step's")
         .default(Fallback::Text("")),
     Key::new("alwaysUseLatest", Kind::Bool, "ignore the revision of the source stamp").default(Fallback::Bool(false)),
     Key::new("timeout", Kind::Seconds, "kill git when it has been silent for so long; 0 is never")

@@ -73,7 +73,7 @@ pub(crate) const ALL: &[&StepType] = &[
 /// What every step takes. The defaults of the flags and of the descriptions depend on the type.
 pub(crate) const COMMON: &[Key] = &[
     Key::new("type", Kind::Text, "the type of the step").required(),
-    Key::new("name", Kind::Text, "what the step is called; at most 50 characters")
+    Key::renderable("name", Kind::Text, "what the step is called; at most 50 characters")
         .default(Fallback::Of("depends on the type")),
     Key::renderable("description", Kind::Texts, "shown while it runs")
         .default(Fallback::Of("depends on the type")),
@@ -82,18 +82,30 @@ pub(crate) const COMMON: &[Key] = &[
     Key::renderable("descriptionSuffix", Kind::Texts, "added to either description"),
     Key::renderable("doStepIf", Kind::Special(&special::TRUTH), "skip the step unless this is true")
         .default(Fallback::Bool(true)),
-    Key::new("hideStepIf", Kind::Bool, "do not show the step").default(Fallback::Bool(false)),
-    Key::new("haltOnFailure", Kind::Bool, "FAILURE ends the build")
+    Key::renderable(
+        "hideStepIf",
+        Kind::Special(&special::TRUTH),
+        "do not show the step if this is true when it is done; `results` are then the step's own",
+    )
+    .default(Fallback::Bool(false)),
+    Key::renderable("haltOnFailure", Kind::Bool, "FAILURE ends the build")
         .default(Fallback::Of("depends on the type")),
-    Key::new("flunkOnFailure", Kind::Bool, "FAILURE makes the build FAILURE").default(Fallback::Bool(true)),
-    Key::new("flunkOnWarnings", Kind::Bool, "WARNINGS makes the build FAILURE")
+    Key::renderable("flunkOnFailure", Kind::Bool, "FAILURE makes the build FAILURE")
+        .default(Fallback::Bool(true)),
+    Key::renderable("flunkOnWarnings", Kind::Bool, "WARNINGS makes the build FAILURE")
         .default(Fallback::Bool(false)),
-    Key::new("warnOnFailure", Kind::Bool, "FAILURE makes the build WARNINGS, unless it flunks")
+    Key::renderable("warnOnFailure", Kind::Bool, "FAILURE makes the build WARNINGS, unless it flunks")
         .default(Fallback::Of("depends on the type")),
-    Key::new("warnOnWarnings", Kind::Bool, "WARNINGS makes the build WARNINGS")
+    Key::renderable("warnOnWarnings", Kind::Bool, "WARNINGS makes the build WARNINGS")
         .default(Fallback::Bool(false)),
-    Key::new("alwaysRun", Kind::Bool, "run even after an earlier step ended the build")
+    Key::renderable("alwaysRun", Kind::Bool, "run even after an earlier step ended the build")
         .default(Fallback::Bool(false)),
+    Key::new(
+        "updateBuildSummaryPolicy",
+        Kind::Special(&special::SUMMARY_POLICY),
+        "with which results the step has a say in the summary of its build",
+    )
+    .default(Fallback::Of("those that bear on the build's results")),
 ];
 
 /// A property where a value is expected.
@@ -141,6 +153,9 @@ impl StepType {
             groups: self.arguments,
             hints: &[
                 ("locks", "there are no locks"),
+                ("logEncoding", "workers send text; of those that send bytes, UTF-8 is expected"),
+                ("useProgress", "Buildbot itself makes no use of it"),
+                ("progressMetrics", "Buildbot itself makes no use of it"),
                 ("extract_fn", "`extract` takes patterns instead of a function"),
                 ("slavesrc", "it is called `workersrc`"),
                 ("slavedest", "it is called `workerdest`"),

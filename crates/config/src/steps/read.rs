@@ -1,12 +1,13 @@
 //! From a table to a step.
 
-use ::model::{Flags, template::Template};
+use ::model::Results;
 
 use super::{ALL, StepType, special::ANY_STEP};
 use crate::{
-    model::Step,
+    model::{Step, StepFlags},
     nearest::nearest,
     renderable::{Args, Renderable},
+    schema::Kind,
     table::{Table, head},
     value::Value,
 };
@@ -22,18 +23,18 @@ pub(crate) fn read(value: Value<'_>) -> Option<Step> {
     if let Some(check) = step.check {
         check(&table, &args);
     }
-    let texts = |name, default: &[&str]| match table.value(name).and_then(|_| templates(&table, name)) {
-        Some(texts) => texts,
-        None => default.iter().map(|text| Template::literal(text)).collect(),
+    let flag = |name, default| common(&table, name).unwrap_or(Renderable::Bool(default));
+    let texts = |name, default: &[&str]| {
+        let default = || default.iter().map(|text| Renderable::literal(text)).collect();
+        common(&table, name).unwrap_or_else(|| Renderable::List(default()))
     };
-    let flag = |name, default| if table.value(name).is_some() { table.bool(name) } else { default };
     let mut read = Step {
         kind: step.name,
         name: name(&table, step),
         description: texts("description", step.description),
         description_done: texts("descriptionDone", step.description_done),
         description_suffix: texts("descriptionSuffix", &[]),
-        flags: Flags {
+        flags: StepFlags {
             always_run: flag("alwaysRun", step.flags.always_run),
             flunk_on_failure: flag("flunkOnFailure", step.flags.flunk_on_failure),
             flunk_on_warnings: flag("flunkOnWarnings", step.flags.flunk_on_warnings),
@@ -41,15 +42,27 @@ pub(crate) fn read(value: Value<'_>) -> Option<Step> {
             warn_on_failure: flag("warnOnFailure", step.flags.warn_on_failure),
             warn_on_warnings: flag("warnOnWarnings", step.flags.warn_on_warnings),
         },
-        do_step_if: Renderable::Bool(true),
-        hide_step_if: table.bool("hideStepIf"),
+        update_build_summary_policy: common(&table, "updateBuildSummaryPolicy").map(results),
+        do_step_if: flag("doStepIf", true),
+        hide_step_if: flag("hideStepIf", false),
         args,
     };
-    if let Some(condition) = ANY_STEP.iter().find(|key| key.name == "doStepIf") {
-        read.do_step_if = table.renderable(condition);
-    }
     add_codebase(&mut read, &table);
     Some(read)
+}
+
+/// What a step was given of what all steps take.
+fn common(table: &Table<'_>, name: &str) -> Option<Renderable> {
+    table.value(name)?;
+    ANY_STEP.iter().find(|key| key.name == name).map(|key| table.renderable(key))
+}
+
+/// Results from their numbers.
+fn results(numbers: Renderable) -> Vec<Results> {
+    let Renderable::List(numbers) = numbers else { return Vec::new() };
+    let number =
+        |number| if let Renderable::Int(number) = number { Results::from_code(number) } else { None };
+    numbers.into_iter().filter_map(number).collect()
 }
 
 fn step_type(value: Value<'_>) -> Option<&'static StepType> {
@@ -79,30 +92,17 @@ fn step_type(value: Value<'_>) -> Option<&'static StepType> {
     step
 }
 
-fn name(table: &Table<'_>, step: &StepType) -> String {
-    match table.text("name") {
-        Some((name, span)) => {
-            if name.chars().count() > MAX_NAME {
-                table
-                    .reading()
-                    .sink
-                    .error(span, format!("the name of a step has at most {MAX_NAME} characters"));
-            }
-            name.to_owned()
+fn name(table: &Table<'_>, step: &StepType) -> Renderable {
+    let Some(value) = table.value("name") else { return Renderable::literal(step.default_name) };
+    let name = value.read(Kind::Text).unwrap_or(Renderable::Null);
+    if let Renderable::Text(name) = &name {
+        if name.source().is_empty() {
+            value.error("`name` is empty");
+        } else if name.is_literal() && name.source().chars().count() > MAX_NAME {
+            value.error(format!("the name of a step has at most {MAX_NAME} characters"));
         }
-        None => step.default_name.to_owned(),
     }
-}
-
-fn templates(table: &Table<'_>, name: &str) -> Option<Vec<Template>> {
-    let key = ANY_STEP.iter().find(|key| key.name == name)?;
-    match table.renderable(key) {
-        Renderable::List(texts) => texts
-            .into_iter()
-            .map(|text| if let Renderable::Text(template) = text { Some(template) } else { None })
-            .collect(),
-        _ => None,
-    }
+    name
 }
 
 /// A source step of a codebase has the codebase in its name, and in its description unless that has a suffix of its
@@ -112,14 +112,13 @@ fn add_codebase(step: &mut Step, table: &Table<'_>) {
     if codebase.source().is_empty() {
         return;
     }
-    let codebase = codebase.clone();
-    step.name = format!("{}-{}", step.name, codebase.source());
-    if let Some(value) = table.value("codebase")
-        && step.name.chars().count() > MAX_NAME
-    {
-        value.error(format!("the name of a step with its codebase has at most {MAX_NAME} characters"));
+    if let Renderable::Text(name) = &step.name {
+        let long = name.source().chars().count() + 1 + codebase.source().chars().count() > MAX_NAME;
+        if let Some(value) = table.value("codebase").filter(|_| long && name.is_literal()) {
+            value.error(format!("the name of a step with its codebase has at most {MAX_NAME} characters"));
+        }
     }
-    if step.description_suffix.is_empty() {
-        step.description_suffix = vec![codebase];
+    if step.description_suffix == Renderable::List(Vec::new()) {
+        step.description_suffix = Renderable::List(vec![Renderable::Text(codebase.clone())]);
     }
 }

@@ -51,7 +51,7 @@ pub(crate) const SHELL: &[Key] = &[
 pub(crate) const WARNINGS: &[Key] = &[
     Key::renderable(
         "warningPattern",
-        Kind::Text,
+        Kind::Pattern,
         "a line that this regular expression matches from its start is a warning",
     )
     .default(Fallback::Text("(?i).*warning[: ].*")),
@@ -64,11 +64,11 @@ pub(crate) const WARNINGS: &[Key] = &[
     Key::renderable("maxWarnCount", Kind::Integer(0, i64::MAX), "more warnings than this are FAILURE"),
     Key::renderable(
         "directoryEnterPattern",
-        Kind::Text,
+        Kind::Pattern,
         "a line that says which directory is entered, in group 1",
     )
     .default(Fallback::Text("make.*: Entering directory [\u{2019}\"`'](.*)[\u{2019}'`\"]")),
-    Key::renderable("directoryLeavePattern", Kind::Text, "a line that says that the directory is left")
+    Key::renderable("directoryLeavePattern", Kind::Pattern, "a line that says that the directory is left")
         .default(Fallback::Text("make.*: Leaving directory")),
     Key::renderable("suppressionFile", Kind::Text, "file on the worker with warnings that do not count"),
     Key::renderable("suppressionList", Kind::Special(&special::SUPPRESSIONS), "warnings that do not count"),

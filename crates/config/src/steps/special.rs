@@ -14,13 +14,13 @@ use crate::{
 
 /// A value that is true or false in Python.
 pub(super) const TRUTH: Special = Special {
-    expected: "`true`, `false`, a property, or text that is false when it is empty",
+    expected: "`true`, `false`, an expression, a property, or text that is false when it is empty",
     read: |value| match value.get() {
         DeValue::String(_) => value.read(Kind::Text),
         // Read as a truth value, so that a table is a property.
         DeValue::Boolean(_) | DeValue::Table(_) => value.read(Kind::Bool),
         _ => {
-            value.unexpected("`true`, `false`, a property or text");
+            value.unexpected("`true`, `false`, an expression, a property or text");
             None
         }
     },
@@ -31,7 +31,7 @@ pub(super) const LOGFILES: Special = Special {
     expected: "a table of file names, or of `{ filename = …, follow = … }`",
     read: |value| {
         dict(value, |file| match file.get() {
-            DeValue::Table(_) => args(file, LOGFILE),
+            DeValue::Table(_) if !file.is_expression() => args(file, LOGFILE),
             _ => file.read(Kind::Text),
         })
     },
@@ -59,20 +59,41 @@ pub(super) const DECODE_RC: Special = Special {
             if code.parse::<i32>().is_err() {
                 value.reading.sink.error(span, format!("expected an exit code, found {code:?}"));
             }
-            let word = results.text()?;
-            let names: Vec<String> =
-                Results::ALL.iter().map(|results| results.name().to_uppercase()).collect();
-            match names.iter().zip(Results::ALL).find(|(name, _)| *name == word) {
-                Some((_, results)) => decoded.push((code.to_owned(), Renderable::Int(results.code()))),
-                None => {
-                    let meant = nearest(word, names.iter().map(String::as_str));
-                    results
-                        .error(format!("expected one of {}, found {word:?}", names.join(", ")))
-                        .maybe_help(meant.map(|name| format!("did you mean {name:?}?")));
-                }
+            if let Some(results) = result(&results) {
+                decoded.push((code.to_owned(), results));
             }
         }
         Some(Renderable::Dict(decoded))
+    },
+};
+
+/// One of the results by its name, as its number.
+fn result(value: &Value<'_>) -> Option<Renderable> {
+    let word = value.text()?;
+    let names: Vec<String> = Results::ALL.iter().map(|results| results.name().to_uppercase()).collect();
+    if let Some((_, results)) = names.iter().zip(Results::ALL).find(|(name, _)| *name == word) {
+        return Some(Renderable::Int(results.code()));
+    }
+    let meant = nearest(word, names.iter().map(String::as_str));
+    value
+        .error(format!("expected one of {}, found {word:?}", names.join(", ")))
+        .maybe_help(meant.map(|name| format!("did you mean {name:?}?")));
+    None
+}
+
+/// Results for which something is done.
+pub(super) const SUMMARY_POLICY: Special = Special {
+    expected: "`true`, `false` or a list of results",
+    read: |value| match value.get() {
+        DeValue::Boolean(true) => Some(Renderable::List(
+            Results::ALL.iter().map(|results| Renderable::Int(results.code())).collect(),
+        )),
+        DeValue::Boolean(false) => Some(Renderable::List(Vec::new())),
+        DeValue::Array(_) => value.list("result", result),
+        _ => {
+            value.unexpected(SUMMARY_POLICY.expected);
+            None
+        }
     },
 };
 
@@ -110,8 +131,8 @@ pub(super) const SUPPRESSIONS: Special = Special {
 const SUPPRESSION: Keys = Keys {
     what: "a warning that does not count",
     groups: &[&[
-        Key::new("file", Kind::Text, "regular expression for the file"),
-        Key::new("text", Kind::Text, "regular expression for the text"),
+        Key::new("file", Kind::Pattern, "regular expression for the file"),
+        Key::new("text", Kind::Pattern, "regular expression for the text"),
         Key::new("start", Kind::Integer(0, i64::MAX), "first line"),
         Key::new("end", Kind::Integer(0, i64::MAX), "last line"),
     ]],
@@ -130,7 +151,7 @@ const EXTRACTED: Keys = Keys {
         Key::new("property", Kind::Text, "the property to set").required(),
         Key::new(
             "pattern",
-            Kind::Text,
+            Kind::Pattern,
             "regular expression, looked for line by line; its first group is the value, or all that it finds",
         )
         .required(),

@@ -30,7 +30,6 @@ const DIFFERENT: &[(&str, &str)] = &[
     ("*", "workdir"),          // Buildbot's default is that of the build: "build".
     ("*", "warningExtractor"), // By the function's name instead of the function.
     ("SetPropertyFromCommand", "includeStderr"), // Buildbot's constructor sets it where a function is given.
-    ("Git", "codebase"),       // It is part of the name of the step, which is fixed.
     ("JSONStringDownload", "o"), // Renderable as `s`, which Buildbot keeps it in.
 ];
 
@@ -40,7 +39,7 @@ fn is_in(list: &[(&str, &str)], step: &str, argument: &str) -> bool {
 
 fn plain(value: &Renderable) -> Json {
     match value {
-        Renderable::Null | Renderable::Property { .. } => Json::Null,
+        Renderable::Null | Renderable::Property { .. } | Renderable::Expression(_) => Json::Null,
         Renderable::Bool(truth) => json!(truth),
         Renderable::Int(number) => json!(number),
         Renderable::Float(number) => json!(number),

@@ -1,17 +1,26 @@
-//! What templates of a step can ask for: the build's properties, its source stamps, its worker, its secrets.
+//! What templates and expressions of a step can ask for: the build's properties, its source stamps, its worker, its
+//! secrets.
 
-use std::cell::RefCell;
+use std::{cell::RefCell, collections::BTreeSet};
 
-use model::{Json, Properties, SourceStamp, template::Context};
+use model::{Json, Properties, Results, SourceStamp, template::Context};
 use secrecy::ExposeSecret;
+use serde_json::{Map, json};
 use worker_protocol::WorkerInfo;
+
+use crate::BuildOrder;
 
 /// One rendering; it remembers which secrets were used.
 pub(crate) struct Rendering<'a> {
+    pub(crate) order: &'a BuildOrder,
     pub(crate) properties: &'a Properties,
-    pub(crate) sourcestamps: &'a [SourceStamp],
     pub(crate) worker: &'a WorkerInfo,
-    pub(crate) secrets: &'a config::Secrets,
+    /// Where users find the build.
+    pub(crate) url: &'a str,
+    /// The build's so far.
+    pub(crate) build_results: Results,
+    /// The build's so far, or those of a step that is done.
+    pub(crate) results: Results,
     pub(crate) used: RefCell<Vec<String>>,
 }
 
@@ -21,7 +30,7 @@ impl Context for Rendering<'_> {
     }
 
     fn source(&self, codebase: &str, attribute: &str) -> Option<Json> {
-        let stamp = self.sourcestamps.iter().find(|stamp| stamp.codebase == codebase)?;
+        let stamp = self.order.sourcestamps.iter().find(|stamp| stamp.codebase == codebase)?;
         stamp.facts().get(attribute).cloned()
     }
 
@@ -43,8 +52,76 @@ impl Context for Rendering<'_> {
     }
 
     fn secret(&self, name: &str) -> Option<String> {
-        let secret = self.secrets.get(name)?;
+        let secret = self.order.builder.secrets.get(name)?;
         self.used.borrow_mut().push(name.to_owned());
         Some(secret.expose_secret().to_owned())
     }
+
+    fn named(&self, name: &str) -> Option<Json> {
+        Some(match name {
+            "prop" => {
+                let values = self.properties.iter();
+                Json::Object(values.map(|(name, property)| (name.clone(), property.value.clone())).collect())
+            }
+            "src" => sources(&self.order.sourcestamps),
+            "worker" => self.worker_as_a_whole(),
+            "build" => self.build_as_a_whole(),
+            "results" => self.results.code().into(),
+            _ => return None,
+        })
+    }
+}
+
+impl Rendering<'_> {
+    fn worker_as_a_whole(&self) -> Json {
+        const NAMES: [&str; 9] = [
+            "admin",
+            "host",
+            "access_uri",
+            "version",
+            "system",
+            "basedir",
+            "numcpus",
+            "environ",
+            "worker_commands",
+        ];
+        let info = self.worker;
+        let others = info.extra.iter().chain(&info.os);
+        let mut worker: Map<String, Json> =
+            others.map(|(name, value)| (name.clone(), value.as_str().into())).collect();
+        for name in NAMES {
+            worker.insert(name.to_owned(), self.worker(name).unwrap_or_default());
+        }
+        worker.insert("name".to_owned(), self.order.worker.name.as_str().into());
+        Json::Object(worker)
+    }
+
+    fn build_as_a_whole(&self) -> Json {
+        let order = self.order;
+        let files: BTreeSet<&String> = order.changes.iter().flat_map(|change| &change.files).collect();
+        json!({
+            "id": order.build.0,
+            "number": order.number.0,
+            "builder": order.builder.name,
+            "reason": order.reason,
+            "owners": order.owners,
+            "files": files,
+            "results": self.build_results.code(),
+            "url": self.url,
+        })
+    }
+}
+
+/// Source stamps by codebase. Of a single one, the attributes are there without its codebase too.
+fn sources(stamps: &[SourceStamp]) -> Json {
+    let mut sources = Map::new();
+    if let [only] = stamps
+        && let Json::Object(attributes) = only.facts()
+    {
+        sources = attributes;
+    }
+    for stamp in stamps {
+        sources.insert(stamp.codebase.clone(), stamp.facts());
+    }
+    Json::Object(sources)
 }

@@ -5,7 +5,10 @@
 use std::{collections::BTreeSet, path::PathBuf, sync::Arc};
 
 use config::LogCompression;
-use model::{Json, Results, StepId};
+use model::{
+    Flags, Json, Results, StepId,
+    template::{is_true, to_text},
+};
 use storage::{StorageError, Store, Write, log::Compression};
 use tokio::sync::mpsc;
 
@@ -32,6 +35,8 @@ pub struct Means {
     pub notices: NoticeSender,
     /// The time.
     pub clock: Arc<dyn Clock>,
+    /// Where users reach the master; ends with a slash.
+    pub master_url: String,
     /// Where relative paths of the master start.
     pub base_dir: PathBuf,
     /// How log chunks are compressed.
@@ -43,7 +48,7 @@ pub struct Means {
 /// A command leaves for the worker only when the rows that it rests on are durable; notices are heard only when theirs
 /// are.
 pub async fn run(order: Box<BuildOrder>, means: Means, control: mpsc::Receiver<BuildControl>) -> Outcome {
-    let Means { worker, store, notices, clock, base_dir, log_compression } = means;
+    let Means { worker, store, notices, clock, master_url, base_dir, log_compression } = means;
     let compression = match log_compression {
         LogCompression::None => Compression::None,
         LogCompression::Gz => Compression::Gz,
@@ -52,8 +57,8 @@ pub async fn run(order: Box<BuildOrder>, means: Means, control: mpsc::Receiver<B
     };
     let id = order.build;
     let journal = Journal::new(store, notices, clock, id);
-    let build = Build::new(order, worker, journal, base_dir, compression, control);
-    let course = Course { number: 0, names: BTreeSet::new(), results: Results::Success, texts: Vec::new() };
+    let build = Build::new(order, worker, journal, &master_url, base_dir, compression, control);
+    let course = Course { number: 0, names: BTreeSet::new(), texts: Vec::new() };
     match (Underway { build, course }).run().await {
         Ok(outcome) => outcome,
         Err(error) => {
@@ -71,7 +76,6 @@ pub async fn run(order: Box<BuildOrder>, means: Means, control: mpsc::Receiver<B
 struct Course {
     number: i64,
     names: BTreeSet<String>,
-    results: Results,
     /// What steps have to say about the build.
     texts: Vec<String>,
 }
@@ -80,6 +84,14 @@ struct Course {
 struct StepEnd {
     results: Results,
     state_string: String,
+    hidden: bool,
+    flags: Flags,
+}
+
+impl StepEnd {
+    fn plain(results: Results, state_string: String) -> Self {
+        Self { results, state_string, hidden: false, flags: Flags::default() }
+    }
 }
 
 impl Course {
@@ -117,19 +129,18 @@ impl Underway {
             if self.build.lost.is_some() || retried {
                 break;
             }
-            if (ended || self.build.stopped.is_some()) && !config.flags.always_run {
+            if (ended || self.build.stopped.is_some()) && !self.always_runs(&config) {
                 continue;
             }
-            let flags = config.flags;
-            let (after, end) = self.step(config).await?;
+            let (after, end) = self.step(Arc::clone(&config)).await?;
             self = after;
             if self.build.lost.is_some() {
                 self.course.texts = vec!["lost connection".to_owned()];
             }
-            let (results, ends) = flags.fold(self.course.results, end.results);
-            self.course.results = results;
+            let (results, ends) = end.flags.fold(self.build.results, end.results);
+            self.build.results = results;
             ended |= ends;
-            if counts_for_the_build(flags, end.results) {
+            if counts_for_the_build(&config, end.flags, end.results) {
                 self.course.texts.push(end.state_string);
                 self.say(self.course.texts.join(" ")).await?;
             }
@@ -141,7 +152,7 @@ impl Underway {
 
     fn outcome(self) -> Outcome {
         let Self { build, course } = self;
-        let mut results = course.results;
+        let mut results = build.results;
         if build.lost.is_some() {
             results = Results::Retry;
         }
@@ -181,12 +192,12 @@ impl Underway {
             logs.append(&mut self.build.journal, &self.build.scrubber, log, stream, &text).await?;
             logs.finish(&mut self.build.journal, &self.build.scrubber).await?;
             let state_string = "error while worker_ping".to_owned();
-            self.end_step(step, &StepEnd { results: Results::Exception, state_string }, false).await?;
+            self.end_step(step, &StepEnd::plain(Results::Exception, state_string)).await?;
             let state_string = "worker not pinged".to_owned();
             return Ok(Some(Outcome { results: Results::Retry, state_string }));
         }
         let state_string = format!("worker {} ready", self.build.order.worker.name);
-        self.end_step(step, &StepEnd { results: Results::Success, state_string }, false).await?;
+        self.end_step(step, &StepEnd::plain(Results::Success, state_string)).await?;
         self.set_directories().await?;
         worker.start_build(&self.build.order.builder.name).await;
         self.say("building".to_owned()).await?;
@@ -207,14 +218,20 @@ impl Underway {
         Ok(())
     }
 
+    /// Whether a step is done although the build is to end. One that cannot tell begins, and says why.
+    fn always_runs(&mut self, config: &config::Step) -> bool {
+        let always = self.build.render(|context| config.flags.always_run.render(context));
+        always.map_or(true, |always| is_true(&always))
+    }
+
     /// Runs one step to its end.
     async fn step(mut self, config: Arc<config::Step>) -> Result<(Self, StepEnd), StorageError> {
-        let name = self.course.unique_name(&config.name);
-        let hidden = config.hide_step_if;
+        let (name, named) = self.name(&config);
+        let name = self.course.unique_name(&name);
         let id = self.build.journal.store().ids().next_step();
         let Self { build, mut course } = self;
         let mut step = Step::new(build, Arc::clone(&config), id, name);
-        let prepared = step.prepare();
+        let prepared = named.and_then(|()| step.prepare());
         let state_string = step.build.scrubber.clean(&step.summary.current()).into_owned();
         start_step(&mut step.build, id, course.next_number(), &step.name, &state_string).await?;
         let ran = match prepared {
@@ -229,12 +246,33 @@ impl Underway {
             Ok(results) => results,
             Err(halt) => step.halted(halt).await?,
         };
+        let (results, hidden) = match step.is_hidden(results) {
+            Ok(hidden) => (results, hidden),
+            Err(halt) => (step.halted(halt).await?, false),
+        };
         let state_string = step.build.scrubber.clean(&step.summary.result(results)).into_owned();
         step.logs.finish(&mut step.build.journal, &step.build.scrubber).await?;
-        let end = StepEnd { results, state_string };
+        let end = StepEnd { results, state_string, hidden, flags: step.flags };
         let mut after = Self { build: step.build, course };
-        after.end_step(id, &end, hidden).await?;
+        after.end_step(id, &end).await?;
         Ok((after, end))
+    }
+
+    /// What a step is called; with its codebase, if it has one. Where that cannot be told, why not.
+    fn name(&mut self, config: &config::Step) -> (String, Result<(), Halt>) {
+        let rendered = self.build.render(|context| {
+            let (name, codebase) = (&config.name, config.args.get("codebase"));
+            Ok((to_text(&name.render(context)?), to_text(&codebase.render(context)?), codebase.is_null()))
+        });
+        match rendered {
+            Ok((name, codebase, none)) if none || codebase.is_empty() => (name, Ok(())),
+            Ok((name, codebase, _)) => (format!("{name}-{codebase}"), Ok(())),
+            Err(error) => {
+                let why = causes::in_lines(&error);
+                let halt = Halt::Broken(format!("the name of the step cannot be rendered: {why}"));
+                (config.kind.to_owned(), Err(halt))
+            }
+        }
     }
 
     async fn begin_step(&mut self, name: &str, state_string: &str) -> Result<StepId, StorageError> {
@@ -244,10 +282,9 @@ impl Underway {
         Ok(id)
     }
 
-    async fn end_step(&mut self, step: StepId, end: &StepEnd, hidden: bool) -> Result<(), StorageError> {
+    async fn end_step(&mut self, step: StepId, end: &StepEnd) -> Result<(), StorageError> {
         let build = self.build.order.build;
-        let StepEnd { results, state_string } = end;
-        let (results, state_string) = (*results, state_string.clone());
+        let (results, hidden, state_string) = (end.results, end.hidden, end.state_string.clone());
         let at = self.build.journal.now();
         let write = Write::StepFinished { step, results, at, hidden, state_string: state_string.clone() };
         self.build.journal.submit(vec![write]).await?;
@@ -325,8 +362,11 @@ async fn start_step(
     build.journal.commit(Vec::new()).await
 }
 
-/// Whether the state string of a step with these results becomes part of its build's (`updateBuildSummaryPolicy`).
-fn counts_for_the_build(flags: model::Flags, results: Results) -> bool {
+/// Whether the state string of a step with these results becomes part of its build's.
+fn counts_for_the_build(config: &config::Step, flags: Flags, results: Results) -> bool {
+    if let Some(policy) = &config.update_build_summary_policy {
+        return policy.contains(&results);
+    }
     match results {
         Results::Exception | Results::Retry | Results::Cancelled => true,
         Results::Failure => flags.flunk_on_failure || flags.halt_on_failure || flags.warn_on_failure,

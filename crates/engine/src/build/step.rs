@@ -5,8 +5,8 @@ use std::{cell::RefCell, path::PathBuf, sync::Arc};
 use bytestring::ByteString;
 use config::Renderable;
 use model::{
-    Json, Properties, Results, StepId,
-    template::{Context, RenderError, Template, to_text},
+    Flags, Json, Properties, Results, StepId,
+    template::{Context, RenderError, is_true, to_text},
 };
 use secrecy::ExposeSecret;
 use storage::{
@@ -35,6 +35,10 @@ pub(crate) struct Build {
     pub(crate) journal: Journal,
     pub(crate) properties: Properties,
     pub(crate) scrubber: Scrubber,
+    /// What the steps so far make of it.
+    pub(crate) results: Results,
+    /// Where users find it.
+    pub(crate) url: String,
     /// Where relative paths of the master start.
     pub(crate) base_dir: PathBuf,
     pub(crate) compression: Compression,
@@ -50,17 +54,21 @@ impl Build {
         order: Box<BuildOrder>,
         worker: Arc<dyn Commander>,
         journal: Journal,
+        master_url: &str,
         base_dir: PathBuf,
         compression: Compression,
         control: mpsc::Receiver<BuildControl>,
     ) -> Self {
         let properties = order.properties.clone();
+        let url = format!("{master_url}#/builders/{}/builds/{}", order.builder_id.0, order.number.0);
         Self {
             order,
             worker,
             journal,
             properties,
             scrubber: Scrubber::default(),
+            results: Results::Success,
+            url,
             base_dir,
             compression,
             control: Some(control),
@@ -113,11 +121,22 @@ impl Build {
         &mut self,
         what: impl Fn(&dyn Context) -> Result<T, RenderError>,
     ) -> Result<T, RenderError> {
+        self.render_with(self.results, what)
+    }
+
+    /// Renders for this build, with these for `results`.
+    fn render_with<T>(
+        &mut self,
+        results: Results,
+        what: impl Fn(&dyn Context) -> Result<T, RenderError>,
+    ) -> Result<T, RenderError> {
         let rendering = Rendering {
+            order: &self.order,
             properties: &self.properties,
-            sourcestamps: &self.order.sourcestamps,
             worker: self.worker.info(),
-            secrets: &self.order.builder.secrets,
+            url: &self.url,
+            build_results: self.results,
+            results,
             used: RefCell::default(),
         };
         let rendered = what(&rendering);
@@ -137,6 +156,7 @@ pub(crate) struct Step {
     pub(crate) config: Arc<config::Step>,
     pub(crate) id: StepId,
     pub(crate) name: String,
+    pub(crate) flags: Flags,
     pub(crate) args: Arguments,
     pub(crate) summary: Summary,
     pub(crate) logs: Logs,
@@ -152,6 +172,7 @@ impl Step {
             config,
             id,
             name,
+            flags: Flags::default(),
             args: Arguments::default(),
             summary: Summary::default(),
             logs,
@@ -162,6 +183,10 @@ impl Step {
     /// Renders all that depends on the build, and says whether the step is to be done.
     pub(crate) fn prepare(&mut self) -> Result<bool, Halt> {
         let config = Arc::clone(&self.config);
+        self.flags = self
+            .build
+            .render(|context| config.flags.render(context))
+            .map_err(|error| self.unrendered("what its results do to the build", &error))?;
         let mut values = Vec::with_capacity(config.args.0.len());
         for (name, value) in &config.args.0 {
             values.push(((*name).to_owned(), self.render_as(&format!("argument `{name}`"), value)?));
@@ -172,25 +197,33 @@ impl Step {
         self.summary.suffix = self.render_words("descriptionSuffix", &config.description_suffix)?;
         self.summary.command = command_in_short(self.args.get("command"));
         let wanted = self.render_as("argument `doStepIf`", &config.do_step_if)?;
-        Ok(model::template::is_true(&wanted))
+        Ok(is_true(&wanted))
+    }
+
+    /// Whether the step, which ended with `results`, is left out of what users see.
+    pub(crate) fn is_hidden(&mut self, results: Results) -> Result<bool, Halt> {
+        let config = Arc::clone(&self.config);
+        let hidden = self.build.render_with(results, |context| config.hide_step_if.render(context));
+        hidden
+            .map(|hidden| is_true(&hidden))
+            .map_err(|error| self.unrendered("argument `hideStepIf`", &error))
     }
 
     fn render_as(&mut self, what: &str, value: &Renderable) -> Result<Json, Halt> {
-        self.build.render(|context| value.render(context)).map_err(|error| {
-            Halt::Broken(format!(
-                "{what} of step {:?} cannot be rendered: {}",
-                self.name,
-                causes::in_lines(&error)
-            ))
-        })
+        self.build.render(|context| value.render(context)).map_err(|error| self.unrendered(what, &error))
     }
 
-    fn render_words(&mut self, what: &str, words: &[Template]) -> Result<Vec<String>, Halt> {
-        words
-            .iter()
-            .map(|word| self.render_as(&format!("argument `{what}`"), &Renderable::Text(word.clone())))
-            .map(|word| word.map(|word| to_text(&word)))
-            .collect()
+    fn unrendered(&self, what: &str, error: &RenderError) -> Halt {
+        let why = causes::in_lines(error);
+        Halt::Broken(format!("{what} of step {:?} cannot be rendered: {why}", self.name))
+    }
+
+    fn render_words(&mut self, what: &str, words: &Renderable) -> Result<Vec<String>, Halt> {
+        Ok(match self.render_as(&format!("argument `{what}`"), words)? {
+            Json::Null => Vec::new(),
+            Json::Array(words) => words.iter().map(to_text).collect(),
+            word => vec![to_text(&word)],
+        })
     }
 
     pub(crate) fn worker(&self) -> &WorkerInfo {

@@ -28,9 +28,9 @@ pub struct Workshop {
 impl Runner for Workshop {
     fn run(&self, order: Box<BuildOrder>, control: mpsc::Receiver<BuildControl>) -> Boxed<Outcome> {
         let Self { sessions, store, notices, clock, config } = self.clone();
-        let (base_dir, log_compression) = {
+        let (master_url, base_dir, log_compression) = {
             let config = config.borrow();
-            (config.base_dir.clone(), config.master.log_compression)
+            (config.master.url.clone(), config.base_dir.clone(), config.master.log_compression)
         };
         Box::pin(async move {
             let Some(link) = sessions.link(order.session) else {
@@ -40,7 +40,7 @@ impl Runner for Workshop {
             let worker = Arc::new(link);
             crate::build::run(
                 order,
-                Means { worker, store, notices, clock, base_dir, log_compression },
+                Means { worker, store, notices, clock, master_url, base_dir, log_compression },
                 control,
             )
             .await

@@ -8,7 +8,7 @@ use toml::de::DeValue;
 
 use crate::{
     diagnostic::Span,
-    file::expression,
+    expression,
     model::{Importance, Interest},
     renderable::Renderable,
     schema::{Fallback, Key, Kind, Special},

@@ -10,8 +10,9 @@ use ::model::{
 };
 use toml::de::DeValue;
 
-use super::{Names, expression};
+use super::Names;
 use crate::{
+    expression,
     model::{Basic, Codebase, ForceScheduler, Priority, Scheduler, SchedulerKind},
     nearest::nearest,
     renderable::Renderable,

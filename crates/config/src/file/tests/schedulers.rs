@@ -117,12 +117,12 @@ fn change_filters_are_read() {
             "12:19 a change filter has no `branch_fn` [`filter_fn` sees all of the change]",
             "12:34 a change filter has no `branh` [did you mean `branch`?]",
             "12:60 \"(\" is no regular expression: Parsing error at position 1: Opening parenthesis without closing parenthesis",
-            "12:93 there is no `chang` here [did you mean `change`?]",
+            "12:94 there is no `chang` here [did you mean `change`?]",
         ],
     );
     refused(
         "type = \"AnyBranchScheduler\"\nchange_filter = { filter_fn = { expression = \"change.branch =\" } }",
-        &["12:46 syntax error: unexpected input after expression"],
+        &["12:61 syntax error: unexpected input after expression"],
     );
 }
 

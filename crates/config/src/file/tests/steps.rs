@@ -1,12 +1,14 @@
 //! Steps and their arguments.
 
+use ::model::Results;
+
 use super::*;
 
 #[test]
 fn a_step_has_all_arguments_of_its_type() {
     let read =
         step("type = \"ShellCommand\"\ncommand = \"make\"\nmaxTime = 1.5\nlogfiles = { a = \"a.log\" }");
-    assert_eq!(read.name, "shell");
+    assert_eq!(text(&read.name), "shell");
     assert_eq!(*read.args.get("command"), Renderable::literal("make"));
     assert_eq!(*read.args.get("timeout"), Renderable::Int(1200));
     assert_eq!(*read.args.get("maxTime"), Renderable::Float(1.5));
@@ -18,14 +20,15 @@ fn a_step_has_all_arguments_of_its_type() {
         Renderable::Dict(vec![("a".into(), Renderable::literal("a.log"))])
     );
     assert_eq!(*read.args.get("nothing"), Renderable::Null);
-    assert!(read.flags.flunk_on_failure && !read.flags.halt_on_failure);
-    assert_eq!((&read.do_step_if, read.hide_step_if), (&Renderable::Bool(true), false));
+    let flags = read.flags.render(&Nothing).unwrap();
+    assert!(flags.flunk_on_failure && !flags.halt_on_failure);
+    assert_eq!((&read.do_step_if, &read.hide_step_if), (&Renderable::Bool(true), &Renderable::Bool(false)));
 
     let compile =
         step("type = \"Compile\"\ndescriptionDone = [\"a\", \"%(prop:x)s\"]\nhaltOnFailure = false");
-    assert!(!compile.flags.halt_on_failure);
-    assert_eq!(compile.description[0].source(), "compiling");
-    assert_eq!(compile.description_done[1].source(), "%(prop:x)s");
+    assert_eq!(compile.flags.halt_on_failure, Renderable::Bool(false));
+    assert_eq!(words(&compile.description), ["compiling"]);
+    assert_eq!(words(&compile.description_done), ["a", "%(prop:x)s"]);
     let command = compile.args.get("command").render(&Nothing).unwrap();
     assert_eq!(command, json!(["make", "all"]));
 }
@@ -33,8 +36,12 @@ fn a_step_has_all_arguments_of_its_type() {
 #[test]
 fn a_codebase_is_part_of_the_name() {
     let git = step("type = \"Git\"\nname = \"get\"\nrepourl = \"r\"\ncodebase = \"lib\"");
-    assert_eq!(git.name, "get-lib");
-    assert_eq!(git.description_suffix[0].source(), "lib");
+    assert_eq!(words(&git.description_suffix), ["lib"]);
+}
+
+fn words(value: &Renderable) -> Vec<&str> {
+    let Renderable::List(words) = value else { panic!("{value:?}") };
+    words.iter().map(text).collect()
 }
 
 #[test]
@@ -74,6 +81,83 @@ fn values_can_be_properties() {
 }
 
 #[test]
+fn values_can_be_expressions() {
+    let check = |step_text: &str, argument: &str, expect: Json| {
+        let value = step(step_text).args.get(argument).render(&Nothing).unwrap();
+        assert_eq!(value, expect, "{step_text}");
+    };
+    check(
+        "type = \"ShellCommand\"\ncommand = [\"a\", { expression = \"results + 1\" }]",
+        "command",
+        json!(["a", 3]),
+    );
+    check(
+        "type = \"ShellCommand\"\ncommand = { expression = \"['a', results]\" }",
+        "command",
+        json!(["a", 2]),
+    );
+    check("type = \"Test\"\ntimeout = { expression = \"60 * results\" }", "timeout", json!(120));
+    check("type = \"Test\"\nenv = { X = { expression = \"results\" } }", "env", json!({ "X": 2 }));
+    check("type = \"Test\"\nenv = { expression = \"{'X': results}\" }", "env", json!({ "X": 2 }));
+    check(
+        "type = \"Test\"\nlogfiles = { x = { expression = \"'x.log'\" } }",
+        "logfiles",
+        json!({ "x": "x.log" }),
+    );
+    check(
+        "type = \"SetProperty\"\nproperty = \"p\"\nvalue = [{ property = \"none\", default = { expression = \"results\" } }]",
+        "value",
+        json!([2]),
+    );
+    let read = step(
+        "type = \"Test\"\nname = { expression = \"'x' ~ results\" }\ndoStepIf = { expression = \"prop.deploy\" }\n\
+         hideStepIf = { expression = \"results == SKIPPED\" }\nhaltOnFailure = { expression = \"results == FAILURE\" }",
+    );
+    assert_eq!(read.name.render(&Nothing).unwrap(), json!("x2"));
+    assert_eq!(read.do_step_if.render(&Nothing).unwrap(), json!(null));
+    assert_eq!(read.hide_step_if.render(&Nothing).unwrap(), json!(false));
+    assert!(read.flags.render(&Nothing).unwrap().halt_on_failure);
+    assert_eq!(
+        step_errors(
+            "type = \"Test\"\ndoStepIf = { expression = \"prop.x = 1\" }\nhideStepIf = { expression = \"prp.x or nothing\" }\n\
+             timeout = { expression = 5 }"
+        ),
+        [
+            "2:35 syntax error: unexpected input after expression",
+            "3:30 there is no `prp` here [did you mean `prop`?]",
+            "3:39 there is no `nothing` here [there is `prop`, `src`, `worker`, `build`, `results`]",
+            "4:26 expected text, found a whole number",
+        ]
+    );
+}
+
+#[test]
+fn regular_expressions_are_looked_at_when_the_file_is_read() {
+    assert_eq!(
+        step_errors(
+            "type = \"Test\"\nwarningPattern = \"(\"\ndirectoryLeavePattern = \"%(prop:x)s(\"\n\
+             suppressionList = [{ file = \"[\" }, { text = \"(?=x)\" }]"
+        ),
+        [
+            "2:18 \"(\" is no regular expression: Parsing error at position 1: Opening parenthesis without closing parenthesis",
+            "4:29 \"[\" is no regular expression: Parsing error at position 1: Invalid character class",
+        ]
+    );
+}
+
+#[test]
+fn a_summary_policy_is_truth_or_results() {
+    let check = |policy: &str, expect: &[Results]| {
+        let read = step(&format!("type = \"Test\"\nupdateBuildSummaryPolicy = {policy}"));
+        assert_eq!(read.update_build_summary_policy.as_deref(), Some(expect), "{policy}");
+    };
+    check("true", &Results::ALL);
+    check("false", &[]);
+    check("[\"SUCCESS\", \"FAILURE\"]", &[Results::Success, Results::Failure]);
+    assert_eq!(step("type = \"Test\"").update_build_summary_policy, None);
+}
+
+#[test]
 fn each_argument_is_held_against_its_kind() {
     let check = |step_text: &str, expect: &[&str]| assert_eq!(step_errors(step_text), expect, "{step_text}");
     check(
@@ -91,8 +175,8 @@ fn each_argument_is_held_against_its_kind() {
         &["2:13 expected `true` or `false`, found text [write true without quotes]"],
     );
     check(
-        "type = \"Test\"\nname = \"%(prop:x)s\"",
-        &["2:8 this is the same for all builds: it cannot hold `%(prop:x)s`"],
+        "type = \"Git\"\nrepourl = \"r\"\nfilters = \"%(prop:x)s\"",
+        &["3:11 this is the same for all builds: it cannot hold `%(prop:x)s`"],
     );
     check(
         &format!("type = \"Test\"\nname = \"{}\"", "x".repeat(51)),
@@ -150,4 +234,16 @@ fn order_is_that_of_the_file() {
     let read = step("type = \"ShellCommand\"\ncommand = \"x\"\nenv = { Z = \"1\", A = \"2\", M = \"3\" }");
     let Renderable::Dict(env) = read.args.get("env") else { panic!() };
     assert_eq!(env.iter().map(|(name, _)| name.as_str()).collect::<Vec<_>>(), ["Z", "A", "M"]);
+}
+
+#[test]
+fn configurations_in_the_documents_are_good() {
+    const PAGES: &[&str] = &["properties.md"];
+    for page in PAGES {
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs").join(page);
+        let text = fs::read_to_string(path).unwrap();
+        let blocks = text.split("```toml\n").skip(1).map(|rest| rest.split("```").next().unwrap());
+        let whole: Vec<_> = blocks.filter(|block| block.contains("[[builder]]")).map(good).collect();
+        assert!(!whole.is_empty(), "{page} has no configuration");
+    }
 }

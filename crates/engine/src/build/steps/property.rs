@@ -1,8 +1,7 @@
 //! Steps that set properties of the build (`buildbot/steps/master.py`; `buildbot/steps/shell.py`,
 //! `SetPropertyFromCommand`).
 
-use model::{Json, Results};
-use regex::Regex;
+use model::{Json, Pattern, Results};
 
 use super::shell::{Collect, run_command};
 use crate::build::{halt::Halt, step::Step};
@@ -48,9 +47,9 @@ pub(super) async fn from_command(step: &mut Step) -> Result<Results, Halt> {
         None => {
             for (property, pattern) in patterns {
                 let lines = finished.stdout.lines().chain(finished.stderr.lines());
-                let found = lines.filter_map(|line| pattern.captures(line)).next();
+                let found = lines.filter_map(|line| pattern.search(line)).next();
                 if let Some(found) = found {
-                    let value = found.get(1).or_else(|| found.get(0)).map_or("", |found| found.as_str());
+                    let value = found.get(1).or_else(|| found.get(0)).unwrap_or_default();
                     changes.push((property, value.to_owned()));
                 }
             }
@@ -71,7 +70,7 @@ pub(super) async fn from_command(step: &mut Step) -> Result<Results, Halt> {
     Ok(results)
 }
 
-fn patterns(step: &Step) -> Result<Vec<(String, Regex)>, Halt> {
+fn patterns(step: &Step) -> Result<Vec<(String, Pattern)>, Halt> {
     let entries = step.args.get("extract").as_array();
     entries
         .into_iter()
@@ -79,7 +78,7 @@ fn patterns(step: &Step) -> Result<Vec<(String, Regex)>, Halt> {
         .map(|entry| {
             let entry = step.args.within(entry);
             let pattern = entry.needed("pattern")?;
-            let pattern = Regex::new(&pattern)
+            let pattern = Pattern::parse(&pattern)
                 .map_err(|error| entry.wrong("pattern", &format!("is no regular expression: {error}"), ""))?;
             Ok((entry.needed("property")?, pattern))
         })

@@ -3,8 +3,7 @@
 
 use std::sync::{Arc, Mutex, PoisonError};
 
-use model::{Json, Results};
-use regex::Regex;
+use model::{Json, Pattern, Results};
 use worker_protocol::{Command, UploadFile};
 
 use super::shell::{decode_rc, prepare};
@@ -58,9 +57,9 @@ pub(super) async fn run(step: &mut Step) -> Result<Results, Halt> {
 
 /// Finds warnings in lines.
 struct Counter {
-    warning: Regex,
-    enter: Option<Regex>,
-    leave: Option<Regex>,
+    warning: Pattern,
+    enter: Option<Pattern>,
+    leave: Option<Pattern>,
     /// File, line and text of a warning are groups of the pattern; else the text is the whole line.
     by_groups: bool,
     suppressions: Vec<Suppression>,
@@ -71,24 +70,24 @@ struct Counter {
 
 /// Warnings that do not count.
 struct Suppression {
-    file: Option<Regex>,
-    text: Option<Regex>,
+    file: Option<Pattern>,
+    text: Option<Pattern>,
     lines: Option<(u64, u64)>,
 }
 
 impl Counter {
     fn new(args: &Arguments) -> Result<Self, Halt> {
-        let pattern = |name: &str, anchored| match args.text(name) {
-            Some(pattern) if !pattern.is_empty() => regex(args, name, &pattern, anchored).map(Some),
+        let pattern = |name: &str| match args.text(name) {
+            Some(pattern) if !pattern.is_empty() => parse(args, name, &pattern).map(Some),
             _ => Ok(None),
         };
         let suppressions = args.get("suppressionList").as_array();
         let suppressions = suppressions.into_iter().flatten().map(|entry| suppression(args, entry));
         Ok(Self {
-            warning: pattern("warningPattern", true)?
+            warning: pattern("warningPattern")?
                 .ok_or_else(|| args.wrong("warningPattern", "has no value", ""))?,
-            enter: pattern("directoryEnterPattern", false)?,
-            leave: pattern("directoryLeavePattern", false)?,
+            enter: pattern("directoryEnterPattern")?,
+            leave: pattern("directoryLeavePattern")?,
             by_groups: args.text("warningExtractor").as_deref() == Some("warnExtractFromRegexpGroups"),
             suppressions: suppressions.collect::<Result<_, _>>()?,
             directories: Vec::new(),
@@ -98,20 +97,25 @@ impl Counter {
     }
 
     fn look(&mut self, line: &str) {
-        if let Some(entered) = self.enter.as_ref().and_then(|enter| enter.captures(line)) {
+        if let Some(entered) = self.enter.as_ref().and_then(|enter| enter.search(line)) {
             if self.directories.len() < MAX_DEPTH {
-                self.directories.push(entered.get(1).map_or("", |name| name.as_str()).to_owned());
+                self.directories.push(entered.get(1).unwrap_or_default().to_owned());
             }
             return;
         }
-        if !self.directories.is_empty() && self.leave.as_ref().is_some_and(|leave| leave.is_match(line)) {
+        if !self.directories.is_empty()
+            && self.leave.as_ref().is_some_and(|leave| leave.search(line).is_some())
+        {
             self.directories.pop();
             return;
         }
-        let Some(found) = self.warning.captures(line) else { return };
-        let group = |at: usize| found.get(at).map(|group| group.as_str());
+        let Some(found) = self.warning.at_start(line) else { return };
         let (file, number, text) = if self.by_groups {
-            (group(1), group(2).and_then(|number| number.parse().ok()), group(3).unwrap_or_default())
+            (
+                found.get(1),
+                found.get(2).and_then(|number| number.parse().ok()),
+                found.get(3).unwrap_or_default(),
+            )
         } else {
             (None, None, line)
         };
@@ -134,10 +138,10 @@ impl Suppression {
     fn hides(&self, file: Option<&str>, number: Option<u64>, text: &str) -> bool {
         // A warning without a file is hidden whatever file is asked for.
         let file_fits = match (&self.file, file) {
-            (Some(pattern), Some(file)) => pattern.is_match(file),
+            (Some(pattern), Some(file)) => pattern.begins(file),
             _ => true,
         };
-        let text_fits = self.text.as_ref().is_none_or(|pattern| pattern.is_match(text));
+        let text_fits = self.text.as_ref().is_none_or(|pattern| pattern.search(text).is_some());
         let line_fits = self
             .lines
             .is_none_or(|(first, last)| number.is_some_and(|number| (first..=last).contains(&number)));
@@ -147,46 +151,31 @@ impl Suppression {
 
 fn suppression(args: &Arguments, entry: &Json) -> Result<Suppression, Halt> {
     let entry = args.within(entry);
-    let pattern = |name: &str, anchored| {
-        entry.text(name).map(|pattern| regex(&entry, name, &pattern, anchored)).transpose()
-    };
+    let pattern = |name: &str| entry.text(name).map(|pattern| parse(&entry, name, &pattern)).transpose();
     Ok(Suppression {
-        file: pattern("file", true)?,
-        text: pattern("text", false)?,
+        file: pattern("file")?,
+        text: pattern("text")?,
         lines: entry.count("start")?.zip(entry.count("end")?),
     })
 }
 
 /// Reads a suppression file: `FILE : TEXT [: LINE[-LINE]]`, with `#` for remarks.
 fn parse_suppressions(text: &str, args: &Arguments) -> Result<Vec<Suppression>, Halt> {
-    let form = regex(
-        args,
-        "suppressionFile",
-        r"^\s*(.+?)\s*:\s*(.+?)\s*(?:[:]\s*([0-9]+)(?:-([0-9]+))?\s*)?$",
-        false,
-    )?;
+    let form =
+        parse(args, "suppressionFile", r"^\s*(.+?)\s*:\s*(.+?)\s*(?:[:]\s*([0-9]+)(?:-([0-9]+))?\s*)?$")?;
     let mut suppressions = Vec::new();
     for line in text.lines().filter(|line| !line.trim().is_empty() && !line.trim_start().starts_with('#')) {
-        let Some(parts) = form.captures(line) else { continue };
-        let part = |at: usize| parts.get(at).map(|part| part.as_str());
-        let first: Option<u64> = part(3).and_then(|line| line.parse().ok());
-        let last = part(4).and_then(|line| line.parse().ok()).or(first);
-        let pattern = |at, anchored| {
-            part(at).map(|pattern| regex(args, "suppressionFile", pattern, anchored)).transpose()
-        };
-        suppressions.push(Suppression {
-            file: pattern(1, true)?,
-            text: pattern(2, false)?,
-            lines: first.zip(last),
-        });
+        let Some(parts) = form.search(line) else { continue };
+        let first: Option<u64> = parts.get(3).and_then(|line| line.parse().ok());
+        let last = parts.get(4).and_then(|line| line.parse().ok()).or(first);
+        let pattern = |at| parts.get(at).map(|pattern| parse(args, "suppressionFile", pattern)).transpose();
+        suppressions.push(Suppression { file: pattern(1)?, text: pattern(2)?, lines: first.zip(last) });
     }
     Ok(suppressions)
 }
 
-/// A regular expression; an anchored one has to fit from the start of the text.
-fn regex(args: &Arguments, name: &str, pattern: &str, anchored: bool) -> Result<Regex, Halt> {
-    let whole = if anchored { format!("^(?:{pattern})") } else { pattern.to_owned() };
-    Regex::new(&whole)
+fn parse(args: &Arguments, name: &str, pattern: &str) -> Result<Pattern, Halt> {
+    Pattern::parse(pattern)
         .map_err(|error| args.wrong(name, &format!("is no regular expression ({pattern:?}): {error}"), ""))
 }
 

@@ -2,7 +2,10 @@
 
 use std::sync::Arc;
 
-use model::Results::{self, Cancelled, Retry, Success};
+use model::{
+    Results::{self, Cancelled, Retry, Success},
+    SourceStamp,
+};
 use tokio::sync::mpsc;
 
 use super::{Act, Bench, Player, Ran};
@@ -107,4 +110,82 @@ async fn a_build_that_is_stopped_before_its_first_command() {
     assert_eq!(ran.said(), [("shell", Success, "'echo always'")]);
     assert_eq!(ran.outcome.state_string, "cancelled (early)");
     assert_eq!(ran.outcome.results, Cancelled);
+}
+
+#[tokio::test]
+async fn expressions_see_the_build() {
+    let bench = Bench::new(
+        r#"
+        [[builder.step]]
+        type = "ShellCommand"
+        name = { expression = "build.builder ~ '-' ~ build.number" }
+        command = [
+            { expression = "prop.buildername" },
+            { expression = "src.branch ~ src[''].revision" },
+            { expression = "worker.name ~ worker.basedir" },
+            { expression = "build.url" },
+            { expression = "build.reason ~ build.files | length" },
+            { expression = "results" },
+        ]
+        warnOnFailure = { expression = "true" }
+        flunkOnFailure = { expression = "prop.strict" }
+        [[builder.step]]
+        type = "ShellCommand"
+        name = "hidden"
+        command = "x"
+        doStepIf = { expression = "results == SUCCESS" }
+        hideStepIf = { expression = "results == SKIPPED and build.results == WARNINGS" }
+        [[builder.step]]
+        type = "ShellCommand"
+        name = "shown"
+        command = "x"
+        hideStepIf = { expression = "results == SKIPPED" }
+        updateBuildSummaryPolicy = ["SUCCESS"]
+        [[builder.step]]
+        type = "ShellCommand"
+        name = "impossible"
+        command = "x"
+        hideStepIf = { expression = "1 + 'a'" }
+        haltOnFailure = true
+        [[builder.step]]
+        type = "ShellCommand"
+        name = "after"
+        command = "x"
+        alwaysRun = { expression = "results == EXCEPTION" }
+        [[builder.step]]
+        type = "ShellCommand"
+        name = "never"
+        command = "x"
+        alwaysRun = { expression = "results == SUCCESS" }
+        "#,
+    )
+    .await;
+    let bench = bench.stamp(SourceStamp {
+        branch: Some("main".into()),
+        revision: Some("abc".into()),
+        ..SourceStamp::default()
+    });
+    let player = Player::of(vec![Act::end(1).into()]);
+    let ran = bench.run(&player).await;
+    assert!(
+        player.seen()[0].contains("b mainabc w/w http://m/#/builders/1/builds/1 because0 0"),
+        "{:?}",
+        player.seen()
+    );
+    let said = ran.said();
+    let results: Vec<_> = said.iter().map(|(name, results, _)| (*name, *results)).collect();
+    assert_eq!(
+        results,
+        [
+            ("b-1", Results::Failure),
+            ("hidden", Results::Skipped),
+            ("shown", Success),
+            ("impossible", Results::Exception),
+            ("after", Success),
+        ]
+    );
+    assert!(ran.step("impossible").log("err.text").contains("`hideStepIf`"), "{ran:?}");
+    let hidden: Vec<_> = ran.steps.iter().filter(|step| step.row.hidden).map(|step| &step.row.name).collect();
+    assert_eq!(hidden, ["hidden"]);
+    assert_eq!(ran.outcome.state_string, "exception 'b mainabc ...' (failure) 'x' 'x' (exception)");
 }

@@ -187,6 +187,7 @@ impl Bench {
             store: self.store.clone(),
             notices: self.notices.clone(),
             clock: Arc::clone(&self.clock),
+            master_url: "http://m/".into(),
             base_dir: self.base_dir.clone(),
             log_compression: config::LogCompression::Zstd,
         };

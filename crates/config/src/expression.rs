@@ -9,21 +9,22 @@ use crate::{
     value::Value,
 };
 
-pub(super) const KEYS: Keys = Keys {
+pub(crate) const KEYS: Keys = Keys {
     what: "an expression",
     groups: &[&[Key::new("expression", Kind::Text, "the expression").required()]],
     hints: &[],
 };
 
 /// Reads an expression that may use these names.
-pub(super) fn read(value: Value<'_>, names: &[&str]) -> Option<Expression> {
-    let table = Table::of(value, KEYS)?;
-    let (text, span) = table.plain_text("expression")?;
+pub(crate) fn read(value: Value<'_>, names: &[&str]) -> Option<Expression> {
+    let table = Table::of(value.fixed(), KEYS)?;
+    let (text, _) = table.plain_text("expression")?;
+    let value = table.value("expression")?;
     let sink = &table.reading().sink;
     let expression = match Expression::parse(text) {
         Ok(expression) => expression,
         Err(error) => {
-            sink.error(span, error.message);
+            sink.error(value.inside(text, error.range), error.message);
             return None;
         }
     };
@@ -32,7 +33,8 @@ pub(super) fn read(value: Value<'_>, names: &[&str]) -> Option<Expression> {
         if !names.contains(&&*name) {
             known = false;
             let there = names.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ");
-            sink.error(span.clone(), format!("there is no `{name}` here")).help(
+            let at = text.find(&name).unwrap_or(0);
+            sink.error(value.inside(text, at..at + name.len()), format!("there is no `{name}` here")).help(
                 nearest(&name, names.iter().copied())
                     .map_or_else(|| format!("there is {there}"), |meant| format!("did you mean `{meant}`?")),
             );
