@@ -4,6 +4,7 @@
 //! all of them.
 
 mod builder;
+mod database;
 mod endpoint;
 mod master;
 mod pool;
