@@ -20,6 +20,8 @@ pub(crate) struct Farm {
     directory: tempfile::TempDir,
     port: u16,
     master: Option<Child>,
+    /// The network that the master is in; `None` is the tests' own.
+    network: Option<PathBuf>,
     /// What follows the first endpoint in `listen`.
     endpoints: String,
     /// What follows that in `[master]`.
@@ -49,10 +51,19 @@ impl Farm {
         Self::new(&format!(", {endpoint:?}"), settings, objects)
     }
 
+    /// A master in another network, with one more endpoint there.
+    pub(crate) fn inside(network: PathBuf, endpoint: &str, objects: &str) -> Self {
+        Self::placed(Some(network), &format!(", {endpoint:?}"), "", objects)
+    }
+
     fn new(endpoints: &str, settings: &str, objects: &str) -> Self {
+        Self::placed(None, endpoints, settings, objects)
+    }
+
+    fn placed(network: Option<PathBuf>, endpoints: &str, settings: &str, objects: &str) -> Self {
         let directory = tempfile::tempdir().expect("a scratch directory");
         let [endpoints, settings, objects] = [endpoints, settings, objects].map(str::to_owned);
-        let mut farm = Self { directory, port: 0, master: None, endpoints, settings, objects };
+        let mut farm = Self { directory, port: 0, master: None, network, endpoints, settings, objects };
         farm.write_config("");
         farm.restart();
         farm
@@ -92,7 +103,17 @@ keepalive_interval = 2
             .append(true)
             .open(self.path("master.log"))
             .expect("a writable scratch directory");
-        let master = Command::new(env!("CARGO_BIN_EXE_ganger"))
+        let program = env!("CARGO_BIN_EXE_ganger");
+        let mut master = match &self.network {
+            Some(network) => {
+                // It becomes the program: signals find it.
+                let mut enter = Command::new("nsenter");
+                enter.arg(format!("--net={}", network.display())).arg(program);
+                enter
+            }
+            None => Command::new(program),
+        };
+        let master = master
             .arg("start")
             .arg(self.directory.path())
             .env("GANGER_LOG", "debug")

@@ -3,6 +3,7 @@
 mod builds;
 mod clients;
 mod crashes;
+mod docker;
 #[cfg(feature = "ec2")]
 mod ec2;
 mod farm;

@@ -38,7 +38,7 @@ fn gate(scratch: &Path) -> String {
 }
 
 /// How many commands have come to the gate.
-fn at_gate(scratch: &Path) -> usize {
+pub(crate) fn at_gate(scratch: &Path) -> usize {
     let entries = fs::read_dir(scratch).expect("a scratch directory");
     entries
         .filter(|entry| {

@@ -14,6 +14,8 @@ use anyhow::{Context as _, bail, ensure};
 use rcgen::{BasicConstraints, CertificateParams, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair, SanType};
 use rustix::process::{Pid, Signal, kill_process};
 
+use crate::ec2::lab;
+
 /// Long enough for an engine to start on a busy machine.
 const LIMIT: Duration = Duration::from_secs(60);
 
@@ -22,6 +24,14 @@ pub const TLS_HOST: &str = "tcp://127.0.0.1:2376";
 
 /// Where containers of an engine [with a bridge](Engine::with_bridge) find its network: docker0's own address.
 pub const GATEWAY: &str = "172.17.0.1";
+
+/// The root of a worker's machine, with the programs of `images/provision.sh`.
+///
+/// # Errors
+/// It was not built.
+pub fn worker_root() -> anyhow::Result<PathBuf> {
+    lab::image()
+}
 
 /// An engine that runs, with the `docker` command for it. It ends with the value, and so do its containers.
 #[derive(Debug)]
@@ -40,6 +50,25 @@ impl Engine {
             let mut dockerd = dockerd(at);
             dockerd.args(["--bridge", "none", "--iptables=false", "--ip6tables=false"]);
             Ok(dockerd)
+        })
+    }
+
+    /// A Podman in a network of its own, which has nothing in it, that speaks Docker's API.
+    ///
+    /// # Errors
+    /// This is not root, or it does not start.
+    pub fn podman() -> anyhow::Result<Self> {
+        Self::new(|directory, at| {
+            // Unless told otherwise it gives containers higher limits than whoever runs the tests may have to give.
+            let settings = "[containers]\ndefault_ulimits = [\"nofile=20000:20000\", \"nproc=30000:30000\"]\n\
+                            [engine]\nruntime = \"runc\"\ncgroup_manager = \"cgroupfs\"\nevents_logger = \"file\"\n";
+            fs::write(directory.join("containers.conf"), settings)?;
+            let mut podman = alone("podman");
+            podman.env("CONTAINERS_CONF", at("containers.conf"));
+            podman.args(["--root", &at("data"), "--runroot", &at("run"), "--tmpdir", &at("tmp")]);
+            podman.args(["--storage-driver", "vfs", "system", "service", "--time", "0"]);
+            podman.arg(format!("unix://{}", at("socket")));
+            Ok(podman)
         })
     }
 
@@ -81,7 +110,7 @@ impl Engine {
         let since = Instant::now();
         while !self.docker(&["version"])?.status.success() {
             if self.server.try_wait()?.is_some() {
-                bail!("the engine ended; is the package docker.io installed?\n{}", self.log());
+                bail!("the engine ended; are docker.io and podman installed?\n{}", self.log());
             }
             ensure!(since.elapsed() < LIMIT, "the engine does not answer\n{}", self.log());
             thread::sleep(Duration::from_millis(50));
@@ -188,15 +217,18 @@ impl Drop for Engine {
     }
 }
 
-/// `unshare --net` leaves /sys alone, where the control groups are.
+/// Runs what follows in a network of its own, and ends it with the tests. `unshare --net` leaves /sys alone, where the
+/// control groups are.
+fn alone(program: &str) -> Command {
+    let mut command = Command::new("setpriv");
+    command.args(["--pdeathsig", "TERM", "unshare", "--net", "--", program]);
+    command
+}
+
 fn dockerd(at: &dyn Fn(&str) -> String) -> Command {
-    let mut dockerd = Command::new("unshare");
-    dockerd.args(["--net", "--", "dockerd", "--data-root", &at("data"), "--exec-root", &at("exec")]).args([
-        "--pidfile",
-        &at("pid"),
-        "--host",
-        &format!("unix://{}", at("socket")),
-    ]);
+    let mut dockerd = alone("dockerd");
+    dockerd.args(["--data-root", &at("data"), "--exec-root", &at("exec"), "--pidfile", &at("pid")]);
+    dockerd.arg("--host").arg(format!("unix://{}", at("socket")));
     dockerd
 }
 

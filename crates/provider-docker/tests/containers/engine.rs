@@ -14,6 +14,7 @@ use pools::{
     provider::{LaunchRequest, Member},
 };
 use provider_docker::{Docker, Settings};
+use testkit::docker::Engine;
 
 /// An image of one program: BusyBox.
 pub(crate) const IMAGE: &str = "busybox:test";
@@ -22,7 +23,7 @@ pub(crate) const PASSWORD: &str = "sekrit-of-one-machine";
 
 /// A pool, and the engine that it is on.
 pub(crate) struct Site {
-    pub(crate) engine: testkit::docker::Engine,
+    pub(crate) engine: Engine,
     pub(crate) settings: Settings,
     next: AtomicI64,
 }
@@ -30,7 +31,15 @@ pub(crate) struct Site {
 impl Site {
     /// Of containers that only wait to be told to end.
     pub(crate) fn start() -> Self {
-        let engine = testkit::docker::Engine::start().expect("an engine");
+        Self::on(Engine::start().expect("an engine"))
+    }
+
+    /// The same, of Podman.
+    pub(crate) fn podman() -> Self {
+        Self::on(Engine::podman().expect("an engine"))
+    }
+
+    fn on(engine: Engine) -> Self {
         engine.import_busybox(IMAGE).expect("an image");
         let command = ["sh", "-c", "echo booted; trap exit TERM; while :; do sleep 1; done"];
         let template = Template {
@@ -54,6 +63,11 @@ impl Site {
     /// What Docker's own command prints.
     pub(crate) fn ask(&self, args: &[&str]) -> String {
         self.engine.ask(args).unwrap_or_else(|error| panic!("{error}"))
+    }
+
+    /// Nothing is left, in whatever state.
+    pub(crate) fn assert_empty(&self) {
+        assert_eq!(self.ask(&["ps", "-aq"]), "", "containers are left");
     }
 
     pub(crate) fn provider(&self) -> Docker {

@@ -167,7 +167,7 @@ impl Drop for Lab {
 }
 
 /// The root file system that machines boot.
-fn image() -> anyhow::Result<PathBuf> {
+pub(crate) fn image() -> anyhow::Result<PathBuf> {
     let target = env::var_os("CARGO_TARGET_DIR")
         .map_or_else(|| Path::new(env!("CARGO_MANIFEST_DIR")).join("../../target"), PathBuf::from);
     let root = target.join("ec2-lab/root");
