@@ -11,6 +11,7 @@ their defaults (`null` also stands for required ones), and those that are render
 import inspect
 import json
 import pathlib
+import re
 import sys
 
 import buildbot
@@ -25,7 +26,8 @@ TYPES = [
     "ShellCommand", "ShellSequence", "Configure", "Compile", "Test", "WarningCountingShellCommand",
     "SetPropertyFromCommand", "SetProperty", "SetProperties", "Git", "FileUpload", "DirectoryUpload",
     "MultipleFileUpload", "FileDownload", "StringDownload", "JSONStringDownload", "JSONPropertiesDownload",
-    "FileExists", "MakeDirectory", "RemoveDirectory", "CopyDirectory",
+    "FileExists", "MakeDirectory", "RemoveDirectory", "CopyDirectory", "GitHub", "GitLab", "MasterShellCommand", "CMake",
+    "SetPropertiesFromEnv", "Assert", "HTTPStep", "GET", "POST", "PUT", "DELETE", "HEAD", "OPTIONS",
 ]
 FLAGS = ["alwaysRun", "flunkOnFailure", "flunkOnWarnings", "haltOnFailure", "warnOnFailure", "warnOnWarnings"]
 
@@ -51,6 +53,11 @@ def arguments(cls):
             found.setdefault(parameter.name, None)
             if found[parameter.name] is None and not isinstance(default, property):
                 found[parameter.name] = default
+        # Some are taken from what is passed on.
+        for name, default in re.findall(r"kwargs\.pop\(['\"](\w+)['\"], ([^)]*)\)", inspect.getsource(init)):
+            found.setdefault(name, eval(default))
+    for name in getattr(cls, "requestsParams", []):
+        found.setdefault(name, None)
     common = {"description", "descriptionDone", "descriptionSuffix"}
     return {name: plain(default) for name, default in sorted(found.items()) if name not in common}
 
@@ -69,7 +76,9 @@ def words(value):
 
 def main():
     file = pathlib.Path(sys.argv[1]) if len(sys.argv) > 1 else FILE
-    document = {"made_by": "tests/python/make_step_types.py", "buildbot": buildbot.version, "types": {}}
+    document = {"made_by": "tests/python/make_step_types.py", "buildbot": buildbot.version}
+    document["common"] = sorted(BuildStep._params_names)
+    document["types"] = {}
     for name in TYPES:
         cls = getattr(steps, name, None) or globals()[name]
         renderables = []

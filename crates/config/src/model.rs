@@ -254,6 +254,19 @@ pub struct StepFlags {
     pub warn_on_warnings: Renderable,
 }
 
+impl From<Flags> for StepFlags {
+    fn from(flags: Flags) -> Self {
+        Self {
+            always_run: Renderable::Bool(flags.always_run),
+            flunk_on_failure: Renderable::Bool(flags.flunk_on_failure),
+            flunk_on_warnings: Renderable::Bool(flags.flunk_on_warnings),
+            halt_on_failure: Renderable::Bool(flags.halt_on_failure),
+            warn_on_failure: Renderable::Bool(flags.warn_on_failure),
+            warn_on_warnings: Renderable::Bool(flags.warn_on_warnings),
+        }
+    }
+}
+
 impl StepFlags {
     /// The flags for one build.
     ///

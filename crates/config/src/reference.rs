@@ -21,7 +21,9 @@ pub fn reference() -> String {
         out.push_str(&format!("### {}\n\n{}\n\n{}\n\n", step.name, step.doc, defaults(step)));
         let (shared, own): (Vec<_>, Vec<_>) =
             step.arguments.iter().skip(1).copied().partition(|group| shared_heading(group).is_some());
-        table(&mut out, own.into_iter().flatten());
+        if !own.is_empty() {
+            table(&mut out, own.into_iter().flatten());
+        }
         for heading in shared.into_iter().filter_map(shared_heading) {
             out.push_str(&format!("It also takes the {heading}.\n\n"));
         }
@@ -42,8 +44,12 @@ pub fn reference() -> String {
 }
 
 /// Arguments that several types take.
-const SHARED: &[(&str, &[Key])] =
-    &[("arguments of commands", steps::SHELL), ("arguments for counting warnings", steps::WARNINGS)];
+const SHARED: &[(&str, &[Key])] = &[
+    ("arguments of commands", steps::SHELL),
+    ("arguments for counting warnings", steps::WARNINGS),
+    ("arguments of requests", steps::REQUEST),
+    ("arguments of `Git`", steps::GIT),
+];
 
 fn shared_heading(group: &[Key]) -> Option<&'static str> {
     let names = |group: &[Key]| group.iter().map(|key| key.name).collect::<Vec<_>>();

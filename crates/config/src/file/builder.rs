@@ -29,6 +29,7 @@ pub(super) const KEYS: Keys = Keys {
         Key::renderable("env", Kind::Dict, "environment variables of all its commands"),
         Key::new("properties", Kind::Values, "properties of its builds"),
         Key::new("defaultProperties", Kind::Values, "properties of its builds, unless something else sets them"),
+        Key::new("clean-workspace", Kind::Tables("[builder.clean-workspace]"), "when its directory on the worker is emptied"),
         Key::new("step", Kind::Tables("[[builder.step]]"), "what a build does, in order"),
     ]],
     hints: &[
@@ -94,7 +95,10 @@ pub(super) fn read<'a>(
             format!("a builder has at most {MAX_STEPS} steps, this has {}", elements.len()),
         );
     }
-    let steps = elements.into_iter().take(MAX_STEPS).filter_map(steps::read).map(Arc::new).collect();
+    let mut steps: Vec<_> = elements.into_iter().take(MAX_STEPS).filter_map(steps::read).collect();
+    if let Some(clean) = table.value("clean-workspace") {
+        steps::add_clean_workspace(clean, &mut steps);
+    }
     let (name, span) = name?;
     let given = workerbuilddir.is_some();
     let workerbuilddir = workerbuilddir.unwrap_or_else(|| safe(name));
@@ -115,7 +119,7 @@ pub(super) fn read<'a>(
         },
         properties,
         default_properties,
-        steps,
+        steps: steps.into_iter().map(Arc::new).collect(),
         secrets: Arc::new(Secrets::default()),
     })
 }

@@ -67,6 +67,11 @@ const KEYS: Keys = Keys {
         Key::new("master", Kind::Tables("[master]"), "the master itself"),
         Key::new("worker", Kind::Tables("[[worker]]"), "workers that connect by themselves"),
         Key::new("pool", Kind::Tables("[[pool]]"), "workers that are started and ended by demand"),
+        Key::new(
+            "secrets",
+            Kind::Tables("[secrets]"),
+            "where secrets are that are not in `secrets-directory`",
+        ),
         Key::new("pool-limits", Kind::Tables("[pool-limits]"), "what all pools together may use"),
         Key::new("builder", Kind::Tables("[[builder]]"), "what is built, and where"),
         Key::new("scheduler", Kind::Tables("[[scheduler]]"), "when something is built"),
@@ -125,7 +130,17 @@ pub(crate) const TABLES: &[(&str, &str, Keys)] = &[
     ("`[pool.local]`", "", pool::LOCAL),
     ("`[pool.local.trouble]`", "For demonstrations and tests.", pool::TROUBLE),
     ("`[pool-limits]`", "", pool::LIMITS),
+    (
+        "An entry of `[secrets]`",
+        "Its key is the name of the secret; it has one of these: `token = { env = \"DEPLOY_TOKEN\" }`. See [secrets.md](secrets.md).",
+        secret::SOURCE,
+    ),
     ("`[[builder]]`", "", builder::KEYS),
+    (
+        "`[builder.clean-workspace]`",
+        "Without a condition, always; with several, if one of them holds. See [steps.md](steps.md#clean-workspaces).",
+        crate::steps::CLEAN_WORKSPACE,
+    ),
     ("`[[scheduler]]` of type `AnyBranchScheduler`", "Builds changes on any branch.", scheduler::ANY_BRANCH),
     (
         "`[[scheduler]]` of type `SingleBranchScheduler`",
@@ -253,7 +268,8 @@ fn whole<'a>(reading: &'a Reading<'a>, root: &'a Spanned<DeValue<'a>>, look: Loo
         schedulers.extend(scheduler::read(value, &builder_names, &mut scheduler_names).map(Arc::new));
     }
 
-    let secrets = Arc::new(secret::read_all(reading, secrets_directory.as_deref()));
+    let sources = secret::sources(table.value("secrets"));
+    let secrets = Arc::new(secret::read_all(reading, secrets_directory.as_deref(), &sources));
     for builder in &mut builders {
         builder.secrets = Arc::clone(&secrets);
     }

@@ -10,7 +10,13 @@ use std::{
 
 use secrecy::SecretString;
 
-use crate::{diagnostic::Span, model::Secrets, table::Table, value::Reading};
+use crate::{
+    diagnostic::Span,
+    model::Secrets,
+    schema::{Key, Kind},
+    table::{Keys, Table},
+    value::{Reading, Value},
+};
 
 /// The largest secret that is read.
 const MAX_SECRET: u64 = 1 << 20;
@@ -61,15 +67,68 @@ pub(super) fn password(table: &Table<'_>, keys: [&'static str; 3]) -> (Option<Se
     }
 }
 
-/// All secrets that were named while reading, each from its file in `directory`.
-pub(super) fn read_all(reading: &Reading<'_>, directory: Option<&Path>) -> Secrets {
+/// Where a secret is, for one that has an entry.
+pub(super) const SOURCE: Keys = Keys {
+    what: "a secret",
+    groups: &[&[
+        Key::new("file", Kind::Text, "a file with the secret"),
+        Key::new("env", Kind::Text, "an environment variable of the master with the secret"),
+    ]],
+    hints: &[],
+};
+
+/// The entries of `[secrets]` by name. Reports those that are not one place.
+pub(super) fn sources<'a>(table: Option<Value<'a>>) -> BTreeMap<&'a str, Table<'a>> {
+    let Some(table) = table else { return BTreeMap::new() };
+    let Some(entries) = table.entries() else {
+        table.unexpected("a table");
+        return BTreeMap::new();
+    };
+    let mut sources = BTreeMap::new();
+    for (name, _, value) in entries {
+        let Some(source) = Table::of(value, SOURCE) else { continue };
+        match (source.value("file"), source.value("env")) {
+            (None, None) => source.missing("`file` or `env`", "one of them says where it is"),
+            (Some(_), Some(env)) => drop(env.error("`env` does not go together with `file`")),
+            _ => drop(sources.insert(name, source)),
+        }
+    }
+    sources
+}
+
+/// A secret from its entry.
+fn from_source(source: &Table<'_>) -> Option<String> {
+    let reading = source.reading();
+    if let Some((file, span)) = source.text("file") {
+        return from_file(reading, &reading.base_dir.join(file), span);
+    }
+    let (variable, span) = source.text("env")?;
+    let secret = std::env::var(variable).ok().filter(|secret| !secret.is_empty());
+    if secret.is_none() {
+        reading.sink.error(span, format!("the environment has no variable {variable:?} with text in it"));
+    }
+    secret
+}
+
+/// All secrets that were named while reading: each from its entry, or its file in `directory`.
+pub(super) fn read_all(
+    reading: &Reading<'_>,
+    directory: Option<&Path>,
+    sources: &BTreeMap<&str, Table<'_>>,
+) -> Secrets {
     let mut secrets = BTreeMap::new();
     for (name, span) in reading.secrets.borrow().iter() {
+        if let Some(source) = sources.get(name.as_str()) {
+            if let Some(secret) = from_source(source) {
+                secrets.insert(name.clone(), SecretString::from(secret));
+            }
+            continue;
+        }
         let Some(directory) = directory else {
             reading
                 .sink
                 .error(span.clone(), format!("there is no secret {name:?}: nothing says where secrets are"))
-                .help("set `secrets-directory` in `[master]`: it holds one file for each secret");
+                .help("give it an entry in `[secrets]`, or set `secrets-directory` in `[master]`: it holds one file for each");
             continue;
         };
         // A secret is a file of that directory, not one that a name leads to.

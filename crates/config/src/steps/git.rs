@@ -18,8 +18,32 @@ pub(super) const GIT: StepType = StepType {
     check: Some(check),
 };
 
-const ARGUMENTS: &[Key] = &[
+pub(super) const GITHUB: StepType = StepType {
+    name: "GitHub",
+    doc: "Git for pull requests of GitHub: what is merged (a branch that ends in `/merge`) is always the newest.",
+    ..GIT
+};
+
+pub(super) const GITLAB: StepType = StepType {
+    name: "GitLab",
+    doc: "Git for merge requests of GitLab: where the property `target_branch` is set, it gets `source_branch` of \
+          `source_git_ssh_url`.",
+    ..GIT
+};
+
+pub(crate) const ARGUMENTS: &[Key] = &[
     Key::renderable("repourl", Kind::Text, "where the repository is").required(),
+    Key::new("port", Kind::Integer(1, 65535), "the port of SSH, for a `repourl` of the form `HOST:PATH`")
+        .default(Fallback::Integer(22)),
+    Key::renderable("sshPrivateKey", Kind::Text, "the private key for SSH, best as `%(secret:NAME)s`"),
+    Key::renderable("sshHostKey", Kind::Text, "the public key that the server has to have"),
+    Key::renderable("sshKnownHosts", Kind::Text, "what stands in a file `known_hosts`, instead of `sshHostKey`"),
+    Key::renderable("auth_credentials", Kind::Texts, "user and password for `repourl`"),
+    Key::renderable(
+        "git_credentials",
+        Kind::Special(&special::GIT_CREDENTIALS),
+        "what git's credential helper is told, for any URLs",
+    ),
     Key::renderable("branch", Kind::Text, "the branch where the source stamp names none").default(Fallback::Text("HEAD")),
     Key::renderable(
         "mode",
@@ -60,6 +84,29 @@ const ARGUMENTS: &[Key] = &[
 ];
 
 fn check(table: &Table<'_>, args: &Args) {
+    for key in ["sshHostKey", "sshKnownHosts"] {
+        if !args.get(key).is_null() && args.get("sshPrivateKey").is_null() {
+            conflict(table, key, "without an `sshPrivateKey`, it has no use", "give both, or neither");
+        }
+    }
+    if !args.get("sshHostKey").is_null() && !args.get("sshKnownHosts").is_null() {
+        conflict(
+            table,
+            "sshKnownHosts",
+            "`sshHostKey` and `sshKnownHosts` do not go together",
+            "leave out one",
+        );
+    }
+    if let Renderable::List(words) = args.get("auth_credentials")
+        && words.len() != 2
+    {
+        conflict(
+            table,
+            "auth_credentials",
+            "expected two texts: user and password",
+            "as `[\"me\", \"%(secret:token)s\"]`",
+        );
+    }
     let word = |name| match args.get(name) {
         Renderable::Text(template) if template.is_literal() => Some(template.source()),
         _ => None,

@@ -6,6 +6,8 @@
 
 mod directory;
 mod git;
+mod http;
+mod master;
 mod property;
 mod read;
 mod shell;
@@ -13,13 +15,17 @@ mod special;
 #[cfg(test)]
 mod tests;
 mod transfer;
+mod workspace;
 
 use ::model::Flags;
 
 pub(crate) use self::{
+    git::ARGUMENTS as GIT,
+    http::SHARED as REQUEST,
     read::read,
     shell::{SHELL, WARNINGS},
     special::NESTED,
+    workspace::{OF_BUILDER as CLEAN_WORKSPACE, add as add_clean_workspace},
 };
 use crate::{
     renderable::Args,
@@ -50,13 +56,18 @@ pub(crate) const ALL: &[&StepType] = &[
     &shell::SHELL_COMMAND,
     &shell::SHELL_SEQUENCE,
     &shell::CONFIGURE,
+    &shell::CMAKE,
     &shell::COMPILE,
     &shell::TEST,
     &shell::WARNING_COUNTING_SHELL_COMMAND,
     &shell::SET_PROPERTY_FROM_COMMAND,
     &property::SET_PROPERTY,
     &property::SET_PROPERTIES,
+    &property::SET_PROPERTIES_FROM_ENV,
+    &master::ASSERT,
     &git::GIT,
+    &git::GITHUB,
+    &git::GITLAB,
     &transfer::FILE_UPLOAD,
     &transfer::DIRECTORY_UPLOAD,
     &transfer::MULTIPLE_FILE_UPLOAD,
@@ -68,6 +79,15 @@ pub(crate) const ALL: &[&StepType] = &[
     &directory::MAKE_DIRECTORY,
     &directory::REMOVE_DIRECTORY,
     &directory::COPY_DIRECTORY,
+    &workspace::CLEAN_WORKSPACE,
+    &master::MASTER_SHELL_COMMAND,
+    &http::HTTP_STEP,
+    &http::GET,
+    &http::POST,
+    &http::PUT,
+    &http::DELETE,
+    &http::HEAD,
+    &http::OPTIONS,
 ];
 
 /// What every step takes. The defaults of the flags and of the descriptions depend on the type.
@@ -159,6 +179,12 @@ impl StepType {
                 ("extract_fn", "`extract` takes patterns instead of a function"),
                 ("slavesrc", "it is called `workersrc`"),
                 ("slavedest", "it is called `workerdest`"),
+                ("hooks", "it is a function"),
+                (
+                    "files",
+                    "Buildbot sends the file that was opened when the configuration was read; use `data`",
+                ),
+                ("stream", "it has no effect in Buildbot"),
             ],
         }
     }

@@ -1,7 +1,7 @@
 //! Properties of the build (`buildbot/steps/master.py`).
 
 use super::{COMMON, PLAIN, StepType};
-use crate::schema::{Key, Kind};
+use crate::schema::{Fallback, Key, Kind};
 
 pub(super) const SET_PROPERTY: StepType = StepType {
     name: "SetProperty",
@@ -15,6 +15,24 @@ pub(super) const SET_PROPERTY: StepType = StepType {
         &[
             Key::renderable("property", Kind::Text, "the property").required(),
             Key::renderable("value", Kind::Any, "its value").required(),
+        ],
+    ],
+    check: None,
+};
+
+pub(super) const SET_PROPERTIES_FROM_ENV: StepType = StepType {
+    name: "SetPropertiesFromEnv",
+    default_name: "SetPropertiesFromEnv",
+    doc: "Sets properties to variables of the worker's environment, as it was when the worker connected.",
+    flags: PLAIN,
+    description: &["Setting"],
+    description_done: &["Set"],
+    arguments: &[
+        COMMON,
+        &[
+            Key::new("variables", Kind::Texts, "names of the variables, and of the properties").required(),
+            Key::new("source", Kind::Text, "what is said to have set the properties")
+                .default(Fallback::Text("WorkerEnvironment")),
         ],
     ],
     check: None,

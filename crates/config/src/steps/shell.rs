@@ -9,7 +9,7 @@ use crate::{
 
 use ::model::Flags;
 
-const COMMAND: Key =
+pub(super) const COMMAND: Key =
     Key::renderable("command", Kind::Command, "what to run: one text for the shell, or a list for none");
 
 /// What everything that runs a command takes (`ShellMixin`).
@@ -108,6 +108,27 @@ pub(super) const CONFIGURE: StepType = StepType {
     description: &["configuring"],
     description_done: &["configure"],
     arguments: &[COMMON, &[COMMAND.default(Fallback::Texts(&["./configure"]))], SHELL],
+    check: None,
+};
+
+pub(super) const CMAKE: StepType = StepType {
+    name: "CMake",
+    default_name: "cmake",
+    doc: "Runs CMake.",
+    flags: HALTING,
+    description: &["running", "cmake"],
+    description_done: &["cmake"],
+    arguments: &[
+        COMMON,
+        &[
+            Key::renderable("path", Kind::Text, "where the sources are"),
+            Key::renderable("generator", Kind::Text, "what it writes, `-G`"),
+            Key::renderable("definitions", Kind::Values, "what it is told by `-D`"),
+            Key::renderable("options", Kind::Texts, "other options"),
+            Key::renderable("cmake", Kind::Text, "the program").default(Fallback::Text("cmake")),
+        ],
+        SHELL,
+    ],
     check: None,
 };
 

@@ -213,6 +213,56 @@ const DIRTY: Special = Special {
     },
 };
 
+/// Credentials for git.
+pub(super) const GIT_CREDENTIALS: Special =
+    Special { expected: "a table with `credentials`", read: |value| args(value, CREDENTIALS) };
+
+const CREDENTIALS: Keys = Keys {
+    what: "git's credentials",
+    groups: &[&[
+        Key::renderable(
+            "credentials",
+            Kind::Special(&CREDENTIAL),
+            "each as `{ url = …, username = …, password = … }`, or as the text that `git credential` takes",
+        )
+        .required(),
+        Key::new(
+            "use_http_path",
+            Kind::Bool,
+            "whether the path of a URL counts too (`credential.useHttpPath`)",
+        ),
+    ]],
+    hints: &[],
+};
+
+const CREDENTIAL: Special = Special {
+    expected: "a list of tables or texts",
+    read: |value| {
+        value.list("credential", |credential| match credential.get() {
+            DeValue::Table(_) => credential.read(Kind::Dict),
+            _ => credential.read(Kind::Text),
+        })
+    },
+};
+
+/// The body of a request.
+pub(super) const FORM: Special = Special {
+    expected: "text, or a table of the fields of a form",
+    read: |value| match value.get() {
+        DeValue::Table(_) => value.read(Kind::Values),
+        _ => value.read(Kind::Text),
+    },
+};
+
+/// Whom to trust.
+pub(super) const VERIFY: Special = Special {
+    expected: "`true`, `false` or a file",
+    read: |value| match value.get() {
+        DeValue::String(_) => value.read(Kind::Text),
+        _ => value.read(Kind::Bool),
+    },
+};
+
 /// A pause and how often to try again.
 pub(super) const RETRY: Special = Special {
     expected: "a list of two numbers: seconds to wait, and how often to try again",
@@ -236,6 +286,7 @@ pub(crate) const NESTED: &[(&str, Keys)] = &[
     ("`logfiles`", LOGFILE),
     ("`suppressionList`", SUPPRESSION),
     ("`getDescription` of `Git`", DESCRIBED),
+    ("`git_credentials` of `Git`", CREDENTIALS),
 ];
 
 fn dict(value: &Value<'_>, read: impl Fn(&Value<'_>) -> Option<Renderable>) -> Option<Renderable> {

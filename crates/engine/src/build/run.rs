@@ -227,7 +227,7 @@ impl Underway {
     /// Runs one step to its end.
     async fn step(mut self, config: Arc<config::Step>) -> Result<(Self, StepEnd), StorageError> {
         let (name, named) = self.name(&config);
-        let name = self.course.unique_name(&name);
+        let name = self.course.unique_name(&self.build.scrubber.clean(&name));
         let id = self.build.journal.store().ids().next_step();
         let Self { build, mut course } = self;
         let mut step = Step::new(build, Arc::clone(&config), id, name);

@@ -1,11 +1,11 @@
 //! One command on the worker, from its start to its end.
 
-use std::collections::BTreeMap;
+use std::{borrow::Cow, collections::BTreeMap};
 
 use model::Results;
 use perspective_broker::Failure;
 use storage::log::Stream;
-use worker_protocol::{Command, FileStat, Update};
+use worker_protocol::{Command, CommandVersion, FileStat, Program, Update, Word};
 
 use super::{
     commander::{Report, Running},
@@ -18,6 +18,9 @@ use super::{
 
 /// The most text that a step keeps of a command's output, in bytes.
 const MAX_COLLECTED: usize = 1 << 20;
+
+/// From this version on workers take words that they do not show.
+const HIDES_WORDS: CommandVersion = CommandVersion::new(2, 16);
 
 /// What a step does with what a command tells.
 #[derive(Default)]
@@ -92,6 +95,7 @@ impl Step {
         self.build.journal.commit(Vec::new()).await?;
         let builder = self.build.order.builder.name.clone();
         let name = command.name();
+        let command = self.with_hidden_words(command);
         let mut running = self.build.worker.command(&builder, command).await?;
         let mut finished = Finished::default();
         let mut interrupted = false;
@@ -145,24 +149,42 @@ impl Step {
         Ok(finished)
     }
 
+    /// The command, with the words that hold secrets marked, so that the worker does not show them.
+    fn with_hidden_words(&self, mut command: Command) -> Command {
+        let scrubber = &self.build.scrubber;
+        if let Command::Shell(shell) = &mut command
+            && let Program::Words(words) = &mut shell.command
+            && self.worker().command_version("shell").is_some_and(|version| version >= HIDES_WORDS)
+        {
+            for word in words {
+                if let Word::Plain(real) = word
+                    && let Cow::Owned(shown) = scrubber.clean(real)
+                {
+                    *word = Word::Obfuscated { real: real.clone(), shown: shown.into() };
+                }
+            }
+        }
+        command
+    }
+
     /// Waits, unless the build is stopped in the meantime.
     pub(crate) async fn sleep(&mut self, time: std::time::Duration) -> Result<(), Halt> {
         self.logs.flush(&mut self.build.journal).await?;
-        let stopped = tokio::select! {
-            () = tokio::time::sleep(time) => None,
-            (reason, _) = self.build.stop() => Some(reason),
+        self.unless_stopped(tokio::time::sleep(time)).await
+    }
+
+    /// Waits for something, unless the build is stopped in the meantime.
+    pub(crate) async fn unless_stopped<T>(&mut self, wait: impl Future<Output = T>) -> Result<T, Halt> {
+        let reason = tokio::select! {
+            done = wait => return Ok(done),
+            (reason, _) = self.build.stop() => reason,
         };
-        match stopped {
-            None => Ok(()),
-            Some(reason) => {
-                self.note_stop(&reason).await?;
-                Err(Halt::Stopped)
-            }
-        }
+        self.note_stop(&reason).await?;
+        Err(Halt::Stopped)
     }
 
     /// Leaves a log of who stopped the step and why, where Buildbot has it.
-    async fn note_stop(&mut self, reason: &str) -> Result<(), Halt> {
+    pub(crate) async fn note_stop(&mut self, reason: &str) -> Result<(), Halt> {
         self.stopped = true;
         let name = if super::steps::is_transfer(self.config.kind) { "interrupt" } else { "cancelled" };
         if self.logs.find(name).is_none() {

@@ -1,13 +1,18 @@
 //! Secrets are kept out of what people see: logs, state strings, properties set from output.
 
-use std::borrow::Cow;
+use std::{borrow::Cow, collections::BTreeSet};
 
 use model::Json;
+
+/// Shorter lines of a secret are not looked for by themselves.
+const MIN_LINE: usize = 8;
 
 /// The secrets that a build has used so far, and what is shown in their place: `<NAME>`, as Buildbot does
 /// (`buildbot/process/properties.py`, `cleanupTextFromSecrets`, 4.3.0).
 #[derive(Default)]
 pub(crate) struct Scrubber {
+    /// Which bytes a secret begins with.
+    firsts: BTreeSet<u8>,
     /// The longest first, so that a secret within another does not leave the rest of it.
     secrets: Vec<(String, String)>,
 }
@@ -19,12 +24,22 @@ impl std::fmt::Debug for Scrubber {
 }
 
 impl Scrubber {
-    /// From now on `value` is shown as `<name>`. Blank values are not: every line has those.
+    /// From now on `value` is shown as `<name>`, also as Python and JSON write it between quotes, and each of its longer
+    /// lines by itself: terminals and tools end lines in their own ways. Blank values are not: every line has those.
     pub(crate) fn add(&mut self, name: &str, value: &str) {
-        if value.trim().is_empty() || self.secrets.iter().any(|(known, _)| known == value) {
-            return;
+        let mut forms = vec![value.to_owned(), in_python(value), in_json(value)];
+        if value.trim_end().contains('\n') {
+            forms.extend(
+                value.lines().map(str::trim).filter(|line| line.len() >= MIN_LINE).map(str::to_owned),
+            );
         }
-        self.secrets.push((value.to_owned(), format!("<{name}>")));
+        for form in forms {
+            let Some(first) = form.bytes().next().filter(|_| !form.trim().is_empty()) else { continue };
+            if self.secrets.iter().all(|(known, _)| *known != form) {
+                self.firsts.insert(first);
+                self.secrets.push((form, format!("<{name}>")));
+            }
+        }
         self.secrets.sort_by_key(|(value, _)| std::cmp::Reverse(value.len()));
     }
 
@@ -60,6 +75,11 @@ impl Scrubber {
         let mut at = 0;
         while let Some(c) = text[at..].chars().next() {
             let rest = &text[at..];
+            if !rest.bytes().next().is_some_and(|first| self.firsts.contains(&first)) {
+                shown.push(c);
+                at += c.len_utf8();
+                continue;
+            }
             let mut next = None;
             for (value, name) in &self.secrets {
                 if rest.starts_with(value.as_str()) {
@@ -83,6 +103,20 @@ impl Scrubber {
         }
         at
     }
+}
+
+/// As `repr` writes it, without the quotes.
+fn in_python(text: &str) -> String {
+    text.replace('\\', "\\\\")
+        .replace('\'', "\\'")
+        .replace('\n', "\\n")
+        .replace('\r', "\\r")
+        .replace('\t', "\\t")
+}
+
+fn in_json(text: &str) -> String {
+    let quoted = Json::from(text).to_string();
+    quoted.get(1..quoted.len() - 1).unwrap_or_default().to_owned()
 }
 
 /// One stream of text from which secrets are taken out wherever it is cut.
@@ -129,6 +163,16 @@ mod tests {
     fn secrets_are_named_not_shown() {
         assert_eq!(scrubber().clean("a s3cr3t, a s3cr3t-and-more"), "a <KEY>, a <LONG>");
         assert!(!format!("{:?}", scrubber()).contains("s3cr"));
+    }
+
+    #[test]
+    fn a_secret_is_found_in_every_form() {
+        let mut scrubber = Scrubber::default();
+        scrubber.add("KEY", "-----BEGIN\nquote ' and \\\nend");
+        let check = |text: &str, expect: &str| assert_eq!(scrubber.clean(text), expect);
+        check("-----BEGIN\r\nquote ' and \\\r\nend\r\n", "<KEY>\r\n<KEY>\r\nend\r\n");
+        check(r"['-----BEGIN\nquote \' and \\\nend']", "['<KEY>']");
+        check(r#""-----BEGIN\nquote ' and \\\nend""#, "\"<KEY>\"");
     }
 
     proptest! {

@@ -157,7 +157,7 @@ fn priorities_and_properties_may_depend_on_what_is_built() {
         &[
             "12:12 expected a whole number, or `{ expression = … }`, found text",
             "13:20 a property of a scheduler cannot hold `%(secret:key)s` [it is stored with the request, before there is a worker, for all to see]",
-            "13:21 there is no secret \"key\": nothing says where secrets are [set `secrets-directory` in `[master]`: it holds one file for each secret]",
+            "13:21 there is no secret \"key\": nothing says where secrets are [give it an entry in `[secrets]`, or set `secrets-directory` in `[master]`: it holds one file for each]",
             "13:44 a property of a scheduler cannot hold `%(worker:host)s` [it is stored with the request, before there is a worker, for all to see]",
         ],
     );

@@ -236,14 +236,82 @@ fn order_is_that_of_the_file() {
     assert_eq!(env.iter().map(|(name, _)| name.as_str()).collect::<Vec<_>>(), ["Z", "A", "M"]);
 }
 
+/// The configurations of a page, in order.
+fn blocks(page: &str) -> Vec<String> {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs").join(page);
+    let text = fs::read_to_string(path).unwrap();
+    text.split("```toml\n").skip(1).map(|rest| rest.split("```").next().unwrap().to_owned()).collect()
+}
+
 #[test]
 fn configurations_in_the_documents_are_good() {
-    const PAGES: &[&str] = &["properties.md"];
-    for page in PAGES {
-        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs").join(page);
-        let text = fs::read_to_string(path).unwrap();
-        let blocks = text.split("```toml\n").skip(1).map(|rest| rest.split("```").next().unwrap());
-        let whole: Vec<_> = blocks.filter(|block| block.contains("[[builder]]")).map(good).collect();
-        assert!(!whole.is_empty(), "{page} has no configuration");
-    }
+    let properties = blocks("properties.md");
+    assert_eq!(properties.len(), 1);
+    good(&properties[0]);
+
+    let config = good(&blocks("steps.md").concat()).config;
+    let steps = &config.builders[0].steps;
+    assert_eq!(steps[0].kind, "CleanWorkspace", "it goes before the others");
+    let used: std::collections::BTreeSet<_> = steps.iter().map(|step| step.kind).collect();
+    let all: std::collections::BTreeSet<_> = crate::steps::ALL.iter().map(|step| step.name).collect();
+    assert_eq!(used, all);
+}
+
+#[test]
+fn secrets_are_where_their_entries_say() {
+    let directory = tempfile::tempdir().unwrap();
+    let write = |name: &str, text: &str| {
+        let path = directory.path().join(name);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(&path, text).unwrap();
+    };
+    write("secrets/known-hosts", "hosts\n");
+    write("secrets/deploy-key", "not this");
+    write("keys/deploy", "key");
+    write("linux.password", "pass");
+    let page = blocks("secrets.md").concat().replace("DEPLOY_TOKEN", "PATH");
+    let loaded = parse(&page, "ganger.toml", directory.path());
+    let loaded = loaded.unwrap_or_else(|errors| panic!("{}", errors.render(false)));
+    let secrets = &loaded.config.builders[0].secrets;
+    let secret = |name: &str| secrets.get(name).map(|secret| secret.expose_secret().to_owned());
+    assert_eq!(secret("deploy-key").as_deref(), Some("key"));
+    assert_eq!(secret("known-hosts").as_deref(), Some("hosts"));
+    assert_eq!(secret("token"), std::env::var("PATH").ok());
+    let wrong = format!(
+        "[secrets]\na = {{ env = \"NO_SUCH_VARIABLE\" }}\nb = {{}}\nc = {{ file = \"x\", env = \"y\" }}\nd = 1{}",
+        with_step("type = \"ShellCommand\"\ncommand = \"%(secret:a)s\"")
+    );
+    assert_eq!(
+        errors(&wrong),
+        [
+            "2:13 the environment has no variable \"NO_SUCH_VARIABLE\" with text in it",
+            "3:5 a secret lacks `file` or `env` [one of them says where it is]",
+            "4:25 `env` does not go together with `file`",
+            "5:5 expected a table, found a whole number",
+        ]
+    );
+}
+
+#[test]
+fn a_workspace_is_cleaned_before_or_after() {
+    let steps = |clean: &str| {
+        let text = with_step("type = \"Test\"");
+        let config = good(&format!("{text}[builder.clean-workspace]\n{clean}\n")).config;
+        config.builders[0].steps.clone()
+    };
+    let before = steps("free-below = \"2 GiB\"\nkeep = [\"ccache\"]");
+    assert_eq!((before[0].kind, before[1].kind), ("CleanWorkspace", "Test"));
+    assert_eq!(*before[0].args.get("free-below"), Renderable::Int(2 << 30));
+    assert!(before[0].flags.render(&Nothing).unwrap().halt_on_failure);
+    let after = steps("when = \"after\"\nolder-than = 60");
+    assert_eq!((after[0].kind, after[1].kind), ("Test", "CleanWorkspace"));
+    let flags = after[1].flags.render(&Nothing).unwrap();
+    assert!(flags.always_run && !flags.flunk_on_failure && flags.warn_on_failure);
+    assert_eq!(
+        step_errors("type = \"CleanWorkspace\"\nfree-below = \"20 GB\"\nolder-than = -1"),
+        [
+            "2:14 expected a number of bytes, or a text such as \"20 GiB\", found \"20 GB\"",
+            "3:14 expected a whole number from 0 to 1000000000, found -1",
+        ]
+    );
 }

@@ -192,7 +192,7 @@ fn secrets_are_read_when_a_step_names_them() {
     assert_eq!(
         found,
         [
-            "2:11 there is no secret \"token\": nothing says where secrets are [set `secrets-directory` in `[master]`: it holds one file for each secret]"
+            "2:11 there is no secret \"token\": nothing says where secrets are [give it an entry in `[secrets]`, or set `secrets-directory` in `[master]`: it holds one file for each]"
         ]
     );
 }

@@ -2,6 +2,7 @@
 //! `SetPropertyFromCommand`).
 
 use model::{Json, Pattern, Results};
+use worker_protocol::System;
 
 use super::shell::{Collect, run_command};
 use crate::build::{halt::Halt, step::Step};
@@ -25,6 +26,24 @@ pub(super) async fn set_several(step: &mut Step) -> Result<Results, Halt> {
     for (name, value) in values.as_object().into_iter().flatten() {
         step.set_property(name, value.clone(), &source).await?;
     }
+    Ok(Results::Success)
+}
+
+/// Sets properties to variables of the worker's environment.
+pub(super) async fn from_env(step: &mut Step) -> Result<Results, Halt> {
+    let source = step.args.needed("source")?;
+    let upper = step.worker().system == System::Nt;
+    let mut lines = Vec::new();
+    for variable in step.args.texts("variables") {
+        let name = if upper { variable.to_uppercase() } else { variable.clone() };
+        let Some(value) = step.worker().environ.get(&name).filter(|value| !value.is_empty()).cloned() else {
+            continue;
+        };
+        let value = Json::String(value);
+        lines.push(format!("{variable} = {}", python_repr(&value)));
+        step.set_property(&variable, value, &source).await?;
+    }
+    step.text_log("properties", &lines.join("\n")).await?;
     Ok(Results::Success)
 }
 
@@ -59,8 +78,10 @@ pub(super) async fn from_command(step: &mut Step) -> Result<Results, Halt> {
         step.set_property(name, Json::String(value.clone()), FROM_COMMAND).await?;
     }
     changes.sort();
-    let lines: Vec<_> =
-        changes.iter().map(|(name, value)| format!("{name}: {}", python_repr(value))).collect();
+    let lines: Vec<_> = changes
+        .iter()
+        .map(|(name, value)| format!("{name}: {}", python_repr(&value.as_str().into())))
+        .collect();
     step.text_log("property changes", &lines.join("\n")).await?;
     match changes.as_slice() {
         [] => {}
@@ -85,20 +106,20 @@ fn patterns(step: &Step) -> Result<Vec<(String, Pattern)>, Halt> {
         .collect()
 }
 
-/// A text as Python's `repr` writes it.
-fn python_repr(text: &str) -> String {
+/// A value as Python's `repr` writes it.
+pub(super) fn python_repr(value: &Json) -> String {
     model::template::Template::parse("%(prop:v)r")
         .ok()
-        .and_then(|template| template.render(&Only(text)).ok())
-        .unwrap_or_else(|| format!("{text:?}"))
+        .and_then(|template| template.render(&Only(value)).ok())
+        .unwrap_or_else(|| value.to_string())
 }
 
 /// A context with one property.
-struct Only<'a>(&'a str);
+struct Only<'a>(&'a Json);
 
 impl model::template::Context for Only<'_> {
     fn property(&self, _: &str) -> Option<Json> {
-        Some(self.0.into())
+        Some(self.0.clone())
     }
 
     fn source(&self, _: &str, _: &str) -> Option<Json> {

@@ -21,6 +21,23 @@ pub(super) async fn run(step: &mut Step) -> Result<Results, Halt> {
     Ok(finished.results(&decode))
 }
 
+/// Runs CMake.
+pub(super) async fn cmake(step: &mut Step) -> Result<Results, Halt> {
+    let decode = decode_rc(&step.args)?;
+    let args = &step.args;
+    let mut words = vec![args.needed("cmake")?];
+    let given = |name| args.text(name).filter(|text| !text.is_empty());
+    if let Some(generator) = given("generator") {
+        words.extend(["-G".to_owned(), generator]);
+    }
+    words.extend(args.dict("definitions").into_iter().map(|(name, value)| format!("-D{name}={value}")));
+    words.extend(args.texts("options"));
+    words.extend(given("path"));
+    let (shell, wiring) = prepare(step, Program::words(words), "stdio").await?;
+    let finished = step.command(Command::Shell(Box::new(shell)), wiring).await?;
+    Ok(finished.results(&decode))
+}
+
 /// What is kept of a command's output, beside its log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Collect {

@@ -3,6 +3,7 @@
 mod control;
 mod files;
 mod logs;
+mod master;
 mod play;
 mod shell;
 

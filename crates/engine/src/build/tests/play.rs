@@ -253,8 +253,12 @@ pub(crate) fn describe(command: &Command) -> String {
                 Program::Line(text) => write!(line, " {text}").unwrap(),
                 Program::Words(words) => {
                     for word in words {
-                        let Word::Plain(word) = word else { panic!("{word:?}") };
-                        write!(line, " {word}").unwrap();
+                        match word {
+                            Word::Plain(word) => write!(line, " {word}").unwrap(),
+                            Word::Obfuscated { real, shown } => {
+                                write!(line, " {real} shown as {shown}").unwrap()
+                            }
+                        }
                     }
                 }
             }

@@ -1,8 +1,10 @@
 //! Git (`buildbot/steps/source/git.py`, `buildbot/steps/source/base.py`): which commands, in which order.
 //!
+//! - [`auth`]: keys and passwords.
 //! - [`checkout`]: how each mode and method brings the tree to the revision.
 //! - [`patch`]: laying a patch over it.
 
+mod auth;
 mod checkout;
 mod patch;
 #[cfg(test)]
@@ -11,7 +13,7 @@ mod tests;
 use std::time::Duration;
 
 use bytestring::ByteString;
-use model::{Json, Results, SourceStamp};
+use model::{Json, Results, SourceStamp, template::to_text};
 use worker_protocol::{
     Command, CommandVersion, EnvValue, ListDirectory, Program, RemoveDirectory, Shell, StatFile,
 };
@@ -31,8 +33,6 @@ const SIGTERM_FIRST: CommandVersion = CommandVersion::new(2, 16);
 const HASH_LENGTH: usize = 40;
 /// Where the method `copy` keeps its checkout.
 const COPY_SOURCE: &str = "source";
-/// The source of properties that the step sets.
-const SOURCE: &str = "Git";
 
 /// Gets the code.
 pub(super) async fn run(step: &mut Step) -> Result<Results, Halt> {
@@ -65,8 +65,9 @@ pub(super) async fn run(step: &mut Step) -> Result<Results, Halt> {
         step.text_log("patch", &String::from_utf8_lossy(&patch.body)).await?;
     }
     let mut git = Git::new(step, stamp.branch, revision).await?;
-    git.run(stamp.patch).await?;
-    Ok(Results::Success)
+    let ran = git.run(stamp.patch).await;
+    let removed = git.remove_auth().await;
+    ran.and(removed).map(|()| Results::Success)
 }
 
 /// The step at work.
@@ -74,6 +75,7 @@ struct Git<'a> {
     step: &'a mut Step,
     log: LogRef,
     features: Features,
+    auth: auth::Auth,
     repository: String,
     branch: String,
     revision: Option<String>,
@@ -108,6 +110,9 @@ struct Features {
     submodule_force: bool,
     submodule_checkout: bool,
     filters: bool,
+    credential_store: bool,
+    ssh_env: bool,
+    ssh_config: bool,
 }
 
 /// Whether a failure ends the step.
@@ -119,8 +124,18 @@ enum OnFailure {
 
 impl<'a> Git<'a> {
     async fn new(step: &'a mut Step, branch: Option<String>, revision: Option<String>) -> Result<Self, Halt> {
+        let merge_request = merge_request(step);
         let args = &step.args;
         let branch = branch.filter(|branch| !branch.is_empty()).or_else(|| args.text("branch"));
+        let (branch, revision) = match (&merge_request, branch) {
+            // Neither may be in the repository that the change is of.
+            (Some((_, source)), _) => (Some(source.clone()), None),
+            // What GitHub merges is made anew each time.
+            (None, Some(branch)) if step.config.kind == "GitHub" && branch.ends_with("/merge") => {
+                (Some(branch), None)
+            }
+            (None, branch) => (branch, revision),
+        };
         let retry = match args.get("retry").as_array().map(Vec::as_slice) {
             Some([delay, repeats]) => {
                 let delay = delay.as_f64().and_then(|delay| Duration::try_from_secs_f64(delay).ok());
@@ -135,14 +150,21 @@ impl<'a> Git<'a> {
             _ => args.count("shallow")?,
         };
         let branch = branch.filter(|branch| !branch.is_empty()).unwrap_or_else(|| "HEAD".to_owned());
-        let repository = url(&args.needed("repourl")?);
+        let repository = match merge_request {
+            Some((repository, _)) => repository,
+            None => args.needed("repourl")?,
+        };
+        let repository = url(&repository, args.count("port")?.unwrap_or(22));
         let words =
             [("branch", Some(&branch)), ("revision", revision.as_ref()), ("repourl", Some(&repository))];
         for (what, word) in words {
             refuse_option(what, word.map_or("", String::as_str))?;
         }
+        let auth = auth::Auth::new(step, &repository);
+        let args = &step.args;
         let git = Self {
             features: Features::default(),
+            auth,
             repository,
             branch,
             revision,
@@ -170,6 +192,7 @@ impl<'a> Git<'a> {
         if self.stat(&patched).await? {
             self.git(&["clean", "-f", "-f", "-d", "-x"]).await?;
         }
+        self.put_auth().await?;
         self.checkout().await?;
         if let Some(patch) = patch {
             self.patch(&patch).await?;
@@ -273,9 +296,13 @@ impl GitCommand<'_, '_> {
             line.push("-c".to_owned());
             line.push(format!("{name}={value}"));
         }
+        let command = words.first().map_or("", String::as_str);
+        let (auth_words, auth_env) = git.auth.words(git.features, command)?;
+        line.extend(auth_words);
         line.extend(words);
         let mut shell = Shell::new(git.workdir.as_str(), Program::words(line));
         shell.env = git.env.clone();
+        shell.env.extend(auth_env);
         shell.timeout = git.timeout;
         shell.log_environ = git.log_environ;
         shell.initial_stdin = stdin.map(ByteString::from);
@@ -318,8 +345,21 @@ impl Features {
             submodule_force: since((1, 7, 6)),
             submodule_checkout: since((1, 7, 8)),
             filters: since((2, 27, 0)),
+            credential_store: since((1, 7, 9)),
+            ssh_env: since((2, 3, 0)),
+            ssh_config: since((2, 10, 0)),
         })
     }
+}
+
+/// The repository and the branch that a merge request of GitLab proposes to merge.
+fn merge_request(step: &Step) -> Option<(String, String)> {
+    if step.config.kind != "GitLab" {
+        return None;
+    }
+    step.build.properties.get("target_branch")?;
+    let property = |name: &str| step.build.properties.get(name).map(to_text);
+    Some((property("source_git_ssh_url")?, property("source_branch")?))
 }
 
 fn method(step: &Step) -> Result<Method, Halt> {
@@ -338,11 +378,11 @@ fn method(step: &Step) -> Result<Method, Halt> {
 }
 
 /// `HOST:PATH` as a URL; anything else as it is (`buildbot/util/git.py`, `scp_style_to_url_syntax`).
-fn url(address: &str) -> String {
+fn url(address: &str, port: u64) -> String {
     match address.split_once(':') {
         // With more colons it is something that only git understands.
         Some((host, path)) if !path.contains(':') && !address.contains("://") && !address.contains(":\\") => {
-            format!("ssh://{host}:22/{path}")
+            format!("ssh://{host}:{port}/{path}")
         }
         _ => address.to_owned(),
     }
@@ -404,5 +444,5 @@ async fn set_source_property(step: &mut Step, codebase: &str, name: &str, value:
         all.insert(codebase.to_owned(), value.into());
         Json::Object(all)
     };
-    step.set_property(name, value, SOURCE).await
+    step.set_property(name, value, step.config.kind).await
 }

@@ -74,6 +74,7 @@ impl Tree {
                 self.files.insert(copy.to.to_string(), files);
                 0
             }
+            Command::MakeDirectory(_) => 0,
             Command::DownloadFile(download) => {
                 told.push(Act::ReadAll(32 * 1024));
                 told.push(Act::Tell(Report::CloseRead));
@@ -95,7 +96,10 @@ impl Tree {
         if self.git == Git::Missing {
             return (String::new(), 1);
         }
-        let words = if words[0] == "-c" { &words[2..] } else { words };
+        let mut words = words;
+        while words[0] == "-c" {
+            words = &words[2..];
+        }
         let nothing = |rc| (String::new(), rc);
         match words {
             ["--version"] => ("git version 2.47.3\n".to_owned(), 0),
@@ -350,6 +354,72 @@ async fn what_git_would_take_for_an_option_never_reaches_it() {
     }
 }
 
+#[tokio::test]
+async fn keys_and_passwords_are_in_files_while_the_step_runs() {
+    let case = Case::once(
+        "",
+        "repourl = 'git@host:r.git'\nport = 2222\nworkdir = 'w/x'\nsshPrivateKey = '%(secret:KEY)s'\nsshHostKey = 'ssh-ed25519 AAAA'\n\
+         auth_credentials = ['me', 'passw0rd']\ngit_credentials = { credentials = [{ username = 'you', url = 'https://h/' }], use_http_path = true }",
+    );
+    let (ran, player) = case.run().await;
+    assert_eq!(ran.outcome.results, Success, "{ran:?}");
+    let seen = player.seen();
+    let auth = "-c core.sshCommand=ssh -o \"BatchMode=yes\" -i \"/w/w/.b.x.buildbot/ssh-key\" -o \"UserKnownHostsFile=/w/w/.b.x.buildbot/ssh-known-hosts\" \
+                -c credential.helper= -c credential.helper=store \"--file=/w/w/.b.x.buildbot/.git-credentials\" -c credential.useHttpPath=true";
+    let expect = [
+        "shell git --version workdir=w/x".to_owned(),
+        "stat w/x/.buildbot-patched".to_owned(),
+        "rmdir /w/w/.b.x.buildbot timeout=1200 logEnviron=true".to_owned(),
+        "mkdir /w/w/.b.x.buildbot".to_owned(),
+        "downloadFile /w/w/.b.x.buildbot /w/w/.b.x.buildbot/ssh-key blocksize=32768 mode=400".to_owned(),
+        "downloadFile /w/w/.b.x.buildbot /w/w/.b.x.buildbot/ssh-known-hosts blocksize=32768 mode=400"
+            .to_owned(),
+        format!(
+            "shell git {auth} credential approve workdir=w/x <<{}",
+            r#""url=ssh://git@host:2222/r.git\nusername=me\npassword=passw0rd\n""#
+        ),
+        format!(
+            "shell git {auth} credential approve workdir=w/x <<{}",
+            r#""url=https://h/\nusername=you\n""#
+        ),
+        "listdir w/x".to_owned(),
+        format!("shell git {auth} clone ssh://git@host:2222/r.git . --progress workdir=w/x"),
+        "shell git rev-parse HEAD workdir=w/x".to_owned(),
+        "rmdir /w/w/.b.x.buildbot logEnviron=false".to_owned(),
+    ];
+    assert_eq!(seen, expect);
+    assert_eq!(player.fetched(), ["s3cr3t\n", "* ssh-ed25519 AAAA"]);
+}
+
+#[tokio::test]
+async fn what_is_to_be_merged_is_fetched() {
+    let github = |branch: &str| {
+        let mut case = Case::once("", "").branch(branch).revision("REV");
+        case.steps = vec![case.steps.concat().replace("'Git'", "'GitHub'")];
+        case.run()
+    };
+    let (ran, player) = github("refs/pull/1/merge").await;
+    assert_eq!(ran.outcome.results, Success);
+    assert!(player.seen().contains(&"shell git fetch -f --progress REPO refs/pull/1/merge".to_owned()));
+    assert!(player.seen().contains(&"shell git checkout -f FETCH_HEAD".to_owned()), "{:?}", player.seen());
+    assert_eq!(ran.properties.property("got_revision").unwrap().source, "GitHub");
+    let (_, player) = github("dev").await;
+    assert!(player.seen().contains(&"shell git checkout -f REV".to_owned()), "{:?}", player.seen());
+
+    let tree = Mutex::new(Tree::default());
+    let player =
+        Player::new(move |command| tree.lock().unwrap_or_else(PoisonError::into_inner).answer(command));
+    let bench = Bench::new("[[builder.step]]\ntype = 'GitLab'\nrepourl = 'ssh://host/a.git'").await;
+    let bench = bench.property("target_branch", "main").property("target_git_ssh_url", "host:a.git");
+    let bench = bench.property("source_branch", "topic").property("source_git_ssh_url", "host:b.git");
+    let stamp =
+        SourceStamp { branch: Some("main".into()), revision: Some("REV".into()), ..SourceStamp::default() };
+    bench.stamp(stamp).run(&player).await;
+    let clone = "shell git clone --branch topic ssh://host:22/b.git . --progress".to_owned();
+    assert!(player.seen().contains(&clone), "{:?}", player.seen());
+    assert!(!player.seen().iter().any(|line| line.contains("REV")));
+}
+
 #[test]
 fn addresses_of_scp_become_urls() {
     for (address, expect) in [
@@ -359,7 +429,7 @@ fn addresses_of_scp_become_urls() {
         ("/srv/repo", "/srv/repo"),
         ("c:\\repo", "c:\\repo"),
     ] {
-        assert_eq!(url(address), expect);
+        assert_eq!(url(address, 22), expect);
     }
 }
 
