@@ -1,9 +1,9 @@
 #!/usr/bin/env python3
 """Many stock buildbot-worker services in one process, whose `shell` command forks nothing.
 
-    python workers.py --host HOST --port PORT --count N    (with the Python of the environment worker-4.3.0)
+    python workers.py --host HOST --port PORT --first F --count N    (with the Python of the environment worker-4.3.0)
 
-The workers are called PREFIX0 to PREFIX(N-1) and share one password. Their `shell` command understands
+The workers are called PREFIXF to PREFIX(F+N-1) and share one password. Their `shell` command understands
 
     emit LINES BYTES     prints LINES lines of BYTES bytes each, the newline included
     sleep SECONDS        does nothing for so long; can be interrupted
@@ -117,6 +117,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--host", default="127.0.0.1")
     parser.add_argument("--port", type=int, required=True)
+    parser.add_argument("--first", type=int, default=0)
     parser.add_argument("--count", type=int, default=100)
     parser.add_argument("--prefix", default="w")
     parser.add_argument("--password", default="sekrit")
@@ -128,7 +129,7 @@ def main():
     Count()
     with tempfile.TemporaryDirectory() as scratch:
         for number in range(arguments.count):
-            name = f"{arguments.prefix}{number}"
+            name = f"{arguments.prefix}{arguments.first + number}"
             home = os.path.join(arguments.directory or scratch, name)
             os.makedirs(os.path.join(home, "info"), exist_ok=True)
             worker = Worker(arguments.host, arguments.port, name, arguments.password, home, keepalive=600)
