@@ -1,5 +1,6 @@
 """The two masters: how each is set up, started, watched and ended."""
 
+import contextlib
 import json
 import os
 import pathlib
@@ -132,7 +133,8 @@ class Master:
                 return
 
     def count(self, query):
-        with sqlite3.connect(f"file:{self.database}?mode=ro", uri=True, timeout=30) as database:
+        # Closed at once: a database that somebody has open is not written back from its journal when the master ends.
+        with contextlib.closing(sqlite3.connect(f"file:{self.database}?mode=ro", uri=True, timeout=30)) as database:
             return database.execute(query).fetchone()[0]
 
     def finished(self):

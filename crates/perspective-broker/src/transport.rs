@@ -11,13 +11,13 @@ use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite};
 use tokio::time::{Sleep, sleep, timeout};
 
-/// Room for each read from a peer that is through with negotiation and login.
+/// The most room for each read from a peer that is through with negotiation and login.
 const READ: usize = 64 * 1024;
 
 /// Room for each read before that. Thousands of connections that never say a word stay cheap.
 const FIRST_READ: usize = 1024;
 
-/// Below this much room a read is not worth the system call.
+/// Below this much room a read is not worth the system call. So much is kept for a peer that says little.
 const LEAST_READ: usize = 4096;
 
 /// A connection ended otherwise than by the peer closing it between two messages.
@@ -65,6 +65,8 @@ pub struct Transport<S> {
     io: S,
     broker: Broker,
     input: BytesMut,
+    /// Room for the next read: more after each that filled it, less after one that did not need it.
+    room: usize,
     ended: bool,
     unflushed: bool,
     /// The most that has waited to be written since the buffer for it was new.
@@ -92,6 +94,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Transport<S> {
             io,
             broker,
             input: BytesMut::new(),
+            room: LEAST_READ,
             ended: false,
             unflushed: false,
             peak: 0,
@@ -227,8 +230,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Transport<S> {
 
     fn poll_read(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         self.make_room();
+        let spare = self.input.capacity() - self.input.len();
         match ready!(pin!(self.io.read_buf(&mut self.input)).poll(cx)) {
             Ok(0) => self.ended = true,
+            Ok(read) if read == spare => self.room = (self.room * 2).min(READ),
+            Ok(read) if read < self.room / 4 => self.room = (self.room / 2).max(LEAST_READ),
             Ok(_) => {}
             // A TLS peer that vanishes without a goodbye. Messages say themselves where they end.
             Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => self.ended = true,
@@ -240,7 +246,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Transport<S> {
     /// Makes room for the next read: for the rest of the string at hand, so that it need not be moved again, but never
     /// for more than has arrived of it already.
     fn make_room(&mut self) {
-        let usual = if self.broker.awaits_peer() { FIRST_READ } else { READ };
+        let usual = if self.broker.awaits_peer() { FIRST_READ } else { self.room };
+        if self.input.is_empty() && self.input.capacity() > READ / 4 && usual <= LEAST_READ {
+            self.input = BytesMut::new();
+        }
         let missing = self.broker.missing(self.input.len()).min(self.input.len().max(usual));
         let spare = self.input.capacity() - self.input.len();
         if spare < missing.max(LEAST_READ.min(usual)) {
