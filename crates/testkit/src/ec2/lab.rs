@@ -20,6 +20,7 @@ use anyhow::{Context as _, bail};
 use base64::{Engine as _, prelude::BASE64_STANDARD};
 
 use super::{
+    emulator::Emulator,
     imds::{Imds, InstanceMetadata},
     net::{METADATA, Namespace, ROUTER},
     proxy::Proxy,
@@ -32,6 +33,10 @@ pub const IMAGE: &str = "ami-12c6146b";
 
 /// An image that boots, and whose worker never comes.
 pub const BROKEN: &str = "ami-1e749f67";
+
+/// An image that boots from a disk, as on EC2: by firmware, boot loader and kernel of its own, in an emulator, which takes half
+/// a minute. Needs `cargo xtask ec2-lab disk`.
+pub const DISK: &str = "ami-fa7cdd89";
 
 /// How long a machine may take to power off before its plug is pulled.
 const POWER_OFF: Duration = Duration::from_secs(5);
@@ -56,6 +61,8 @@ struct Shared {
     root: PathBuf,
     name: String,
     machines: Mutex<HashMap<String, Machine>>,
+    /// How long firmware and the like take from now on.
+    boot_after: Mutex<Duration>,
     ended: AtomicBool,
     consoles: tempfile::TempDir,
     _threads: Threads,
@@ -65,10 +72,29 @@ struct Shared {
 /// A machine that runs.
 #[derive(Debug)]
 struct Machine {
-    process: Child,
+    hardware: Hardware,
     address: Ipv4Addr,
-    /// Last, so that nothing runs in it any more.
-    _network: Namespace,
+}
+
+/// What a machine runs on.
+#[derive(Debug)]
+enum Hardware {
+    /// This machine's kernel, with a root file system of its own.
+    Container {
+        process: Child,
+        /// Last, so that nothing runs in it any more.
+        _network: Namespace,
+    },
+    /// A machine of its own.
+    Emulator(Emulator),
+}
+
+impl Hardware {
+    fn process(&mut self) -> &mut Child {
+        match self {
+            Self::Container { process, .. } | Self::Emulator(Emulator { process, .. }) => process,
+        }
+    }
 }
 
 impl Lab {
@@ -93,6 +119,7 @@ impl Lab {
             root,
             name,
             machines: Mutex::default(),
+            boot_after: Mutex::default(),
             ended: AtomicBool::new(false),
             consoles: tempfile::tempdir()?,
             _threads: threads,
@@ -123,6 +150,11 @@ impl Lab {
     /// Ids of the machines that run, whatever EC2 says.
     pub fn running(&self) -> Vec<String> {
         self.shared.machines().keys().cloned().collect()
+    }
+
+    /// Machines that are started from now on begin to boot only after so long.
+    pub fn boot_after(&self, time: Duration) {
+        *self.shared.boot_after.lock().unwrap_or_else(PoisonError::into_inner) = time;
     }
 
     /// What a machine has said on its console.
@@ -185,16 +217,19 @@ impl Shared {
     /// Boots what EC2 has started, and ends what it has ended, until the laboratory ends.
     fn launch(&self) {
         let mut next = 10;
+        let mut seen = HashMap::new();
         while !self.ended.load(Ordering::Relaxed) {
             match self.proxy.call("DescribeInstances", &[]) {
-                Ok(listing) => self.compare(&listing, &mut next),
+                Ok(listing) => self.compare(&listing, &mut next, &mut seen),
                 Err(error) => self.complain(&format!("{error:#}")),
             }
             thread::sleep(LOOK);
         }
     }
 
-    fn compare(&self, listing: &Element, next: &mut u32) {
+    /// `seen` is when a machine that is to boot was first seen.
+    fn compare(&self, listing: &Element, next: &mut u32, seen: &mut HashMap<String, Instant>) {
+        let boot_after = *self.boot_after.lock().unwrap_or_else(PoisonError::into_inner);
         let reservations = listing.items("reservationSet");
         for (account, instance) in reservations.flat_map(|reservation| {
             let account = reservation.get("ownerId");
@@ -204,6 +239,9 @@ impl Shared {
             let is_known = self.machines().contains_key(id);
             match state {
                 "pending" | "running" if !is_known && !self.console_path(id).exists() => {
+                    if seen.entry(id.to_owned()).or_insert_with(Instant::now).elapsed() < boot_after {
+                        continue;
+                    }
                     *next += 1;
                     if let Err(error) = self.boot(*next, account, instance) {
                         self.complain(&format!("{id} does not boot: {error:#}"));
@@ -225,7 +263,9 @@ impl Shared {
         let off: Vec<_> = self
             .machines()
             .iter_mut()
-            .filter_map(|(id, machine)| machine.process.try_wait().ok().flatten().map(|_| id.clone()))
+            .filter_map(|(id, machine)| {
+                machine.hardware.process().try_wait().ok().flatten().map(|_| id.clone())
+            })
             .collect();
         for id in off {
             self.machines().remove(&id);
@@ -244,7 +284,6 @@ impl Shared {
         let id = instance.get("instanceId");
         let console = File::create(self.console_path(id))?;
         let address = Ipv4Addr::from(u32::from(Ipv4Addr::new(10, 77, 1, 0)) + number);
-        let network = Namespace::machine(&self.vpc, &format!("{}-{number}", self.name), number, address)?;
         let asked = [("InstanceId", id), ("Attribute", "userData")];
         let data = self.proxy.call("DescribeInstanceAttribute", &asked)?;
         let data = data.get("userData/value");
@@ -262,6 +301,30 @@ impl Shared {
                 ..InstanceMetadata::default()
             },
         );
+        let hardware = match instance.get("imageId") {
+            DISK => {
+                let disk = self.root.with_file_name("disk.qcow2");
+                if !disk.exists() {
+                    bail!("there is no {}: run `cargo xtask ec2-lab disk`, as root", disk.display());
+                }
+                let emulator = Emulator::boot(&self.vpc, number, id, address, &disk, console)?;
+                Hardware::Emulator(emulator)
+            }
+            image => self.contain(number, id, image, address, console)?,
+        };
+        self.machines().insert(id.to_owned(), Machine { hardware, address });
+        Ok(())
+    }
+
+    fn contain(
+        &self,
+        number: u32,
+        id: &str,
+        image: &str,
+        address: Ipv4Addr,
+        console: File,
+    ) -> anyhow::Result<Hardware> {
+        let network = Namespace::machine(&self.vpc, &format!("{}-{number}", self.name), number, address)?;
         let mut boot = Command::new("systemd-nspawn");
         boot.args(["--quiet", "--register=no", "--keep-unit", "--volatile=overlay", "--resolv-conf=off"])
             .args(["--console=read-only", "--machine", id])
@@ -270,7 +333,7 @@ impl Shared {
             .arg(&self.root)
             // Its network is its own.
             .args(["--capability=CAP_NET_ADMIN", "--boot", "systemd.show_status=0"]);
-        if instance.get("imageId") == BROKEN {
+        if image == BROKEN {
             boot.arg("systemd.mask=ganger-bootstrap.service");
         }
         let process = boot
@@ -279,8 +342,7 @@ impl Shared {
             .stderr(console)
             .spawn()
             .context("`systemd-nspawn` cannot be run: install systemd-container")?;
-        self.machines().insert(id.to_owned(), Machine { process, address, _network: network });
-        Ok(())
+        Ok(Hardware::Container { process, _network: network })
     }
 
     fn console_path(&self, id: &str) -> PathBuf {
@@ -305,16 +367,17 @@ impl Machine {
     /// at once.
     fn end(mut self) {
         let begun = Instant::now();
-        let pid = self.process.id().to_string();
+        let process = self.hardware.process();
+        let pid = process.id().to_string();
         let _asked = Command::new("kill").args(["-TERM", &pid]).status();
         while begun.elapsed() < POWER_OFF {
-            if matches!(self.process.try_wait(), Ok(Some(_))) {
+            if matches!(process.try_wait(), Ok(Some(_))) {
                 return;
             }
             thread::sleep(Duration::from_millis(20));
         }
-        let _killed = self.process.kill();
-        let _reaped = self.process.wait();
+        let _killed = process.kill();
+        let _reaped = process.wait();
     }
 }
 

@@ -28,7 +28,8 @@ impl Namespace {
     pub(super) fn vpc(name: &str) -> anyhow::Result<Self> {
         let namespace = Self::new(name)?;
         namespace.ip("link set lo up")?;
-        namespace.ip("link add br0 type bridge forward_delay 0")?;
+        // An address of its own: otherwise it is that of some machine, and changes when that machine goes.
+        namespace.ip("link add br0 address 02:00:0a:4d:00:01 type bridge forward_delay 0")?;
         namespace.ip(&format!("addr add {ROUTER}/16 dev br0"))?;
         namespace.ip(&format!("addr add {METADATA}/32 dev br0"))?;
         namespace.ip("link set br0 up")?;
@@ -45,6 +46,21 @@ impl Namespace {
         namespace.ip("link set eth0 up")?;
         namespace.ip(&format!("route add default via {ROUTER}"))?;
         Ok(namespace)
+    }
+
+    /// A port of the bridge for a machine that is emulated; its name.
+    pub(super) fn tap(&self, number: u32) -> anyhow::Result<String> {
+        let tap = format!("t{number}");
+        self.ip(&format!("tuntap add dev {tap} mode tap"))?;
+        self.ip(&format!("link set {tap} master br0 up"))?;
+        Ok(tap)
+    }
+
+    /// A program that will run in this namespace.
+    pub(super) fn command(&self, program: &str) -> Command {
+        let mut command = Command::new("ip");
+        command.args(["netns", "exec", &self.name, program]);
+        command
     }
 
     fn new(name: &str) -> anyhow::Result<Self> {

@@ -22,7 +22,7 @@ pub struct Fault {
     /// The call waits until [`Proxy::release`](super::Proxy::release) first.
     #[serde(default)]
     pub held: bool,
-    /// Whether it happens after the call took effect.
+    /// Whether all of this happens after the call took effect.
     #[serde(default)]
     pub after: bool,
     /// What happens then.

@@ -92,27 +92,30 @@ impl Server {
         while let Ok((stream, _)) = listener.accept().await {
             let server = Arc::clone(&self);
             tokio::spawn(async move {
-                let service = service_fn(|request| server.respond(request));
+                let service = service_fn(|request| Arc::clone(&server).respond(request));
                 // Callers that hang up, and those that are hung up on, are the purpose of this program.
                 let _ended = http1::Builder::new().serve_connection(TokioIo::new(stream), service).await;
             });
         }
     }
 
-    async fn respond(&self, request: Request<Incoming>) -> Result<Response<Text>, Dropped> {
+    async fn respond(self: Arc<Self>, request: Request<Incoming>) -> Result<Response<Text>, Dropped> {
         let (parts, body) = request.into_parts();
         let Ok(body) = Limited::new(body, REQUEST).collect().await else { return Err(Dropped) };
         let body = body.to_bytes();
         let path = parts.uri.path_and_query().map_or("/", |path| path.as_str());
         if path.starts_with("/_lab/") {
-            return Ok(text(control::answer(self, parts.method.as_str(), path, &body), false));
+            return Ok(text(control::answer(&self, parts.method.as_str(), path, &body), false));
         }
         let scope = query::scope(&parts.headers);
         let Some((region, _)) = scope.filter(|(_, service)| service == "ec2") else {
             let sent = self.moto.send(parts.method.as_str(), path, &parts.headers, body).await;
             return Ok(text(sent.unwrap_or_else(|error| refuse(&error.into())), false));
         };
-        self.call(&region, Query::parse(&body)).await
+        // What has come in is done, also when its caller has hung up.
+        tokio::spawn(async move { self.call(&region, Query::parse(&body)).await })
+            .await
+            .unwrap_or(Err(Dropped))
     }
 
     async fn call(&self, region: &str, query: Query) -> Result<Response<Text>, Dropped> {
@@ -122,13 +125,9 @@ impl Server {
             (world.log(&query), world.fault(&query))
         };
         let fault = fault.unwrap_or_else(|| Fault::on("*"));
-        if fault.held {
-            let mut released = self.released.subscribe();
-            released.mark_unchanged();
-            // The sender lives as long as the server.
-            let _released = released.changed().await;
+        if !fault.after {
+            self.wait(&fault).await;
         }
-        tokio::time::sleep(fault.delay).await;
         let mut answer = None;
         if fault.after || fault.harm == Harm::None {
             let throttled = self.world().take(&action, 1);
@@ -142,6 +141,9 @@ impl Server {
             };
             self.world().outcome(number, &outcome);
             answer = Some(effect);
+        }
+        if fault.after {
+            self.wait(&fault).await;
         }
         let (outcome, answer, cut) = match (fault.harm, answer) {
             (Harm::None, Some(answer)) => return Ok(text(answer, false)),
@@ -157,6 +159,17 @@ impl Server {
         };
         self.world().outcome(number, &outcome);
         Ok(text(answer, cut))
+    }
+
+    /// The time that a fault takes.
+    async fn wait(&self, fault: &Fault) {
+        if fault.held {
+            let mut released = self.released.subscribe();
+            released.mark_unchanged();
+            // The sender lives as long as the server.
+            let _released = released.changed().await;
+        }
+        tokio::time::sleep(fault.delay).await;
     }
 
     /// Answers a call that meets no harm before it takes effect.
