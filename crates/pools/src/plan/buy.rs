@@ -127,9 +127,13 @@ impl<'a> Market<'a> {
     }
 
     fn ranked(&self, need: &Need, boot: &BootTimes) -> Vec<(f64, &'a Offering)> {
+        let class = need.class.and_then(|class| self.view.spec.classes.get(class));
+        let waits = self.has_spot && class.is_some_and(|class| class.on_demand_after.is_some());
+        // Where the market has nothing, only who may wait for it does.
+        let nothing = !waits && !self.open.iter().any(|offering| offering.market == Paid::Spot);
         let fits = |offering: &&&Offering| match offering.market {
             Paid::Spot => !need.insist,
-            Paid::OnDemand => need.on_demand || !self.has_spot,
+            Paid::OnDemand => need.on_demand || nothing,
         };
         let fitting = self.open.iter().filter(fits);
         let mut ranked: Vec<_> =

@@ -90,6 +90,17 @@ fn on_demand_is_for_those_that_waited_or_lost_a_machine_when_their_class_may() {
 }
 
 #[test]
+fn where_the_market_has_nothing_only_a_class_that_waits_for_it_does() {
+    let mut world = market();
+    world.pool().learned.offerings.unavailable(NOW, "spot");
+    assert_eq!(choices(&world), ["sure"]);
+    world.pool().spec.classes[0].on_demand_after = Some(Duration::from_secs(90));
+    assert_eq!(choices(&world), [""; 0]);
+    world.demand.requests[0].submitted_at = ago(90);
+    assert_eq!(choices(&world), ["sure"]);
+}
+
+#[test]
 fn a_pool_that_buys_only_on_demand_needs_no_permission_for_it() {
     assert_eq!(choices(&World::burst(1)), ["large"]);
 }
@@ -131,8 +142,10 @@ fn bids_cap_what_is_paid_and_nothing_is_bought_close_to_them() {
     assert_eq!(cap(&world), Some(Money(40_000)));
     world.pool().spec.max_price = None;
     world.pool().offerings[0].price = Money(40_001);
-    assert_eq!(denied(&world.only(), ReasonCode::MaxPrice), 1, "more than 80 % of the bid");
-    world.pool().offerings.remove(0);
+    assert_eq!(choices(&world), ["sure"], "more than 80 % of the bid");
+    let sure = world.pool().offerings.remove(1);
+    assert_eq!(denied(&world.only(), ReasonCode::MaxPrice), 1);
+    world.pool().offerings = vec![sure];
     world.pool().spec.max_price = Some(Money(99_999));
     assert_eq!(denied(&world.only(), ReasonCode::MaxPrice), 1);
 }
