@@ -35,6 +35,8 @@ pub(crate) enum EnrollError {
     Lacks(&'static str),
     #[error("the machine's metadata cannot be read")]
     Metadata(#[from] MetadataError),
+    #[error("the system has no randomness")]
+    Randomness,
     #[error("what was learned at enrollment cannot be kept in {0}")]
     Keep(String, #[source] io::Error),
 }
@@ -92,6 +94,8 @@ struct Claim<'a> {
     ticket: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     identity: Option<Identity>,
+    /// By which the master knows that it is the same who asks again, should its answer be lost.
+    nonce: String,
 }
 
 /// What AWS signs about an instance.
@@ -201,9 +205,16 @@ async fn claim(
         secret: secret.as_ref().map(|secret| secret.expose_secret()),
         ticket: enroll.ticket.as_ref().map(|ticket| ticket.expose_secret()),
         identity,
+        nonce: nonce()?,
     };
     // Texts and numbers always are JSON.
     Ok(serde_json::to_vec(&claim).unwrap_or_default())
+}
+
+fn nonce() -> Result<String, EnrollError> {
+    let mut bytes = [0; 32];
+    getrandom::fill(&mut bytes).map_err(|_| EnrollError::Randomness)?;
+    Ok(BASE64_STANDARD.encode(bytes))
 }
 
 fn retry_after(answer: &Answer) -> Option<Duration> {

@@ -52,7 +52,9 @@ use model::{
 };
 use secrecy::SecretString;
 
-use self::{building::Started, calling::Call, change::Out, entry::Entry, pool::Pool, timers::Timers};
+use self::{
+    bucket::Bucket, building::Started, calling::Call, change::Out, entry::Entry, pool::Pool, timers::Timers,
+};
 pub use self::{
     enrolling::{Applicant, EnrollError, EnrollRefusal, Papers, Proof},
     histogram::{BOUNDS, Histogram},
@@ -131,6 +133,8 @@ pub struct Pools {
     out: Out,
     /// Pools that know more instances that are gone than they should.
     overfull: BTreeSet<usize>,
+    /// Those who name pools that are not there, and are worth a line each.
+    strangers: Bucket,
 }
 
 impl Pools {
@@ -155,6 +159,7 @@ impl Pools {
             next_pass: None,
             out: Out::default(),
             overfull: BTreeSet::new(),
+            strangers: Bucket::new(10, 0.1, now),
         };
         pools.begin(now, setup);
         let batch = pools.take();
@@ -178,11 +183,10 @@ impl Pools {
             Event::Disconnected { instance, why } => self.disconnected(now, instance, &why),
             Event::Leaving { instance } => self.leaving(now, instance),
             Event::Withheld { instance, why } => self.withheld(now, instance, why),
-            Event::LoginRefused { pool, instance, why } => {
-                if let Some(at) = self.names.get(&pool) {
-                    self.refused(now, *at, instance, &why);
-                }
-            }
+            Event::LoginRefused { pool, instance, why } => match self.names.get(&pool) {
+                Some(at) => self.refused(now, *at, instance, &why),
+                None => self.stranger(now, pool, format!("a login was refused: {why}")),
+            },
             Event::Launched { token, result } => self.launched(now, &token, result),
             Event::Listed { pool, asked_at, result } => {
                 if let Some(at) = self.names.get(&pool) {
@@ -224,7 +228,8 @@ impl Pools {
         (result, self.take())
     }
 
-    /// A machine asks who its worker is. From now on that is proved by what `verifier` checks.
+    /// A machine asks who its worker is. From now on that is proved by what `verifier` checks. Who asks again with the same
+    /// verifier before its worker was there is told again: the answer was lost.
     ///
     /// # Errors
     /// When it is not told, or not yet. The former is on record then.

@@ -1,10 +1,15 @@
 //! Machines of pools: who their workers are, and what they tell of themselves. `docs/enrollment.md` has the contract.
 
-use std::{net::SocketAddr, sync::Arc, time::Duration};
+use std::{
+    error::Error,
+    net::{IpAddr, SocketAddr},
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
 
 use axum::{
-    Router,
-    body::{Body, to_bytes},
+    Extension, Router,
+    body::Body,
     extract::{Request, State},
     http::{HeaderMap, HeaderValue, StatusCode, header},
     middleware::{self, Next},
@@ -13,12 +18,13 @@ use axum::{
 };
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use engine::enroll::{Denial, Registrar};
+use http_body_util::{BodyExt as _, LengthLimitError, Limited};
 use model::InstanceId;
 use secrecy::{ExposeSecret as _, SecretString};
 use serde_json::json;
-use tokio::time::timeout;
+use tokio::time::{sleep, timeout};
 
-use crate::peers::Peers;
+use crate::peers::{HalfOpen, Peers};
 
 /// The longest body.
 const BODY: usize = 64 << 10;
@@ -26,6 +32,9 @@ const BODY: usize = 64 << 10;
 /// How long a body may take to come in. What is done about it takes as long as it takes: a machine that was let in must hear
 /// so.
 const WITHIN: Duration = Duration::from_secs(20);
+
+/// How long an address that was refused too often waits for its next refusal.
+const PAUSE: Duration = Duration::from_secs(1);
 
 /// When to ask again, in seconds.
 const AGAIN: &str = "3";
@@ -44,18 +53,29 @@ impl Office {
     pub(crate) fn new(registrar: Registrar) -> Self {
         Self(Arc::new(Inner { registrar, peers: Peers::default() }))
     }
+
+    /// A connection comes; `None` when its address has too many that have shown nothing right.
+    pub(crate) fn come(&self, peer: IpAddr) -> Option<HalfOpen> {
+        self.0.peers.come(peer)
+    }
 }
 
-/// All paths, for one peer.
+/// All paths, for one connection.
 #[derive(Clone)]
 struct Desk {
     office: Office,
     peer: SocketAddr,
+    /// Until it has shown something right.
+    half_open: Arc<Mutex<Option<HalfOpen>>>,
 }
 
+/// Whether a refusal is put on record.
+#[derive(Clone, Copy)]
+struct Recorded(bool);
+
 /// All paths.
-pub(crate) fn routes(office: Office, peer: SocketAddr) -> Router {
-    let desk = Desk { office, peer };
+pub(crate) fn routes(office: Office, peer: SocketAddr, half_open: HalfOpen) -> Router {
+    let desk = Desk { office, peer, half_open: Arc::new(Mutex::new(Some(half_open))) };
     Router::new()
         .route("/enroll", post(enroll))
         .route("/machine", get(look))
@@ -67,30 +87,43 @@ pub(crate) fn routes(office: Office, peer: SocketAddr) -> Router {
         .with_state(desk)
 }
 
-/// Turns away who was refused too often.
-async fn bounded(State(desk): State<Desk>, request: Request, next: Next) -> Response {
+/// Who shows what is right is let in, whoever else is behind his address. Where too much was refused of late, a refusal takes
+/// its time, gives no reason and is not put on record.
+async fn bounded(State(desk): State<Desk>, mut request: Request, next: Next) -> Response {
     let (peers, peer) = (&desk.office.0.peers, desk.peer.ip());
-    if !peers.may_ask(peer) {
-        let message = "too much was refused to this address of late";
-        let mut response = answer(StatusCode::TOO_MANY_REQUESTS, "busy", message);
-        // The place is for somebody else.
-        response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
-        return response;
+    let suspect = peers.is_suspect(peer);
+    request.extensions_mut().insert(Recorded(!suspect));
+    let mut response = next.run(request).await;
+    let status = response.status();
+    if status.is_success() {
+        drop(desk.half_open.lock().unwrap_or_else(PoisonError::into_inner).take());
     }
-    let response = next.run(request).await;
     // What is only too early is no fault of whoever asks.
-    if response.status().is_client_error() && response.status() != StatusCode::CONFLICT {
+    if status.is_client_error() && status != StatusCode::CONFLICT {
         peers.refused(peer);
+        if suspect {
+            sleep(PAUSE).await;
+            let message = "too much was refused to this address of late";
+            response = answer(StatusCode::TOO_MANY_REQUESTS, "busy", message);
+        }
+        if suspect || matches!(status, StatusCode::REQUEST_TIMEOUT | StatusCode::PAYLOAD_TOO_LARGE) {
+            // The place is for somebody else.
+            response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+        }
     }
     response
 }
 
-async fn enroll(State(desk): State<Desk>, body: Body) -> Response {
+async fn enroll(
+    State(desk): State<Desk>,
+    Extension(Recorded(recorded)): Extension<Recorded>,
+    body: Body,
+) -> Response {
     let body = match whole(body).await {
         Ok(body) => body,
         Err(response) => return response,
     };
-    match desk.office.0.registrar.enroll(&desk.peer.to_string(), &body).await {
+    match desk.office.0.registrar.enroll(&desk.peer.to_string(), &body, recorded).await {
         Ok(welcome) => {
             let (name, password) = (welcome.name, welcome.password.expose_secret());
             page(
@@ -151,13 +184,20 @@ impl Desk {
     }
 }
 
-/// A body, if it is not too long, and comes in time.
+/// A body, if it is whole, not too long, and comes in time.
 async fn whole(body: Body) -> Result<Vec<u8>, Response> {
-    let too_long = |_| answer(StatusCode::PAYLOAD_TOO_LARGE, "size", "a body has at most 64 KiB");
-    match timeout(WITHIN, to_bytes(body, BODY)).await {
-        Ok(body) => body.map(Into::into).map_err(too_long),
+    match timeout(WITHIN, Limited::new(body, BODY).collect()).await {
+        Ok(Ok(body)) => Ok(body.to_bytes().into()),
+        Ok(Err(error)) if is_too_long(&*error) => {
+            Err(answer(StatusCode::PAYLOAD_TOO_LARGE, "size", "a body has at most 64 KiB"))
+        }
+        Ok(Err(_)) => Err(answer(StatusCode::BAD_REQUEST, "malformed", "the body is broken off, or is none")),
         Err(_) => Err(answer(StatusCode::REQUEST_TIMEOUT, "slow", "the body did not come in time")),
     }
+}
+
+fn is_too_long(error: &(dyn Error + 'static)) -> bool {
+    error.is::<LengthLimitError>() || error.source().is_some_and(is_too_long)
 }
 
 fn done(result: Result<(), Denial>) -> Response {

@@ -1,13 +1,17 @@
-//! Addresses that ask for what they do not get: they are heard less often.
+//! Addresses that show nothing right: each has only so many connections, and is heard less often.
 
 use std::{
     collections::HashMap,
-    net::IpAddr,
-    sync::{Mutex, PoisonError},
+    net::{IpAddr, Ipv6Addr},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 
 use tokio::time::Instant;
+
+/// Connections of one address that have not yet shown anything right. Machines behind one address that all come at once ask
+/// again.
+const HALF_OPEN: usize = 64;
 
 /// How many refusals an address has at once, and how long it takes until it has one more.
 const REFUSALS: u32 = 20;
@@ -16,26 +20,76 @@ const EACH: Duration = Duration::from_secs(3);
 /// How many addresses are told apart. Above that the one that was refused longest ago is forgotten.
 const ADDRESSES: usize = 1024;
 
-/// Who was refused, how often, since when.
+/// Who is here, and who was refused how often.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Peers(Arc<Mutex<Known>>);
+
 #[derive(Debug, Default)]
-pub(crate) struct Peers(Mutex<HashMap<IpAddr, (u32, Instant)>>);
+struct Known {
+    half_open: HashMap<IpAddr, usize>,
+    /// How often, since when.
+    refused: HashMap<IpAddr, (u32, Instant)>,
+}
+
+/// A connection that has not yet shown anything right. Ends with the value.
+#[derive(Debug)]
+pub(crate) struct HalfOpen {
+    peers: Peers,
+    address: IpAddr,
+}
 
 impl Peers {
-    /// Whether an address is heard.
-    pub(crate) fn may_ask(&self, peer: IpAddr) -> bool {
-        let peers = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        peers.get(&peer).is_none_or(|entry| left(*entry) < REFUSALS)
+    /// A connection comes; `None` when its address has too many that have shown nothing.
+    pub(crate) fn come(&self, peer: IpAddr) -> Option<HalfOpen> {
+        let address = network(peer);
+        let mut known = self.known();
+        let count = known.half_open.entry(address).or_default();
+        if *count >= HALF_OPEN {
+            return None;
+        }
+        *count += 1;
+        Some(HalfOpen { peers: self.clone(), address })
+    }
+
+    /// Whether an address was refused too often of late.
+    pub(crate) fn is_suspect(&self, peer: IpAddr) -> bool {
+        self.known().refused.get(&network(peer)).is_some_and(|entry| left(*entry) >= REFUSALS)
     }
 
     /// It was refused something.
     pub(crate) fn refused(&self, peer: IpAddr) {
-        let mut peers = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if peers.len() >= ADDRESSES && !peers.contains_key(&peer) {
-            let oldest = peers.iter().min_by_key(|(_, (_, at))| *at).map(|(peer, _)| *peer);
-            oldest.and_then(|oldest| peers.remove(&oldest));
+        let address = network(peer);
+        let refused = &mut self.known().refused;
+        if refused.len() >= ADDRESSES && !refused.contains_key(&address) {
+            let oldest = refused.iter().min_by_key(|(_, (_, at))| *at).map(|(address, _)| *address);
+            oldest.and_then(|oldest| refused.remove(&oldest));
         }
-        let count = peers.get(&peer).map_or(0, |entry| left(*entry));
-        peers.insert(peer, (count.saturating_add(1).min(REFUSALS), Instant::now()));
+        let count = refused.get(&address).map_or(0, |entry| left(*entry));
+        refused.insert(address, (count.saturating_add(1).min(REFUSALS), Instant::now()));
+    }
+
+    fn known(&self) -> MutexGuard<'_, Known> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Drop for HalfOpen {
+    fn drop(&mut self) {
+        let half_open = &mut self.peers.known().half_open;
+        if let Some(count) = half_open.get_mut(&self.address) {
+            *count -= 1;
+            if *count == 0 {
+                half_open.remove(&self.address);
+            }
+        }
+    }
+}
+
+/// What one owner has at least: an address, or a /64 of IPv6.
+fn network(peer: IpAddr) -> IpAddr {
+    match peer.to_canonical() {
+        IpAddr::V6(address) => IpAddr::V6(Ipv6Addr::from_bits(address.to_bits() & !u128::from(u64::MAX))),
+        address @ IpAddr::V4(_) => address,
     }
 }
 
@@ -49,16 +103,38 @@ fn left((count, at): (u32, Instant)) -> u32 {
 mod tests {
     use super::*;
 
+    const ONE: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(1, 1, 1, 1));
+    const OTHER: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(1, 1, 1, 2));
+
     #[tokio::test(start_paused = true)]
-    async fn who_is_refused_often_is_not_heard_for_a_while() {
-        let (peers, one, other) = (Peers::default(), IpAddr::from([1, 1, 1, 1]), IpAddr::from([1, 1, 1, 2]));
-        (0..REFUSALS).for_each(|_| peers.refused(one));
-        assert!(!peers.may_ask(one) && peers.may_ask(other));
+    async fn who_is_refused_often_is_suspect_for_a_while() {
+        let peers = Peers::default();
+        (0..REFUSALS).for_each(|_| peers.refused(ONE));
+        assert!(peers.is_suspect(ONE) && !peers.is_suspect(OTHER));
         tokio::time::advance(EACH).await;
-        assert!(peers.may_ask(one));
+        assert!(!peers.is_suspect(ONE));
         for number in 0..5000_u32 {
             peers.refused(IpAddr::from(number.to_be_bytes()));
         }
-        assert_eq!(peers.0.lock().expect("not poisoned").len(), ADDRESSES);
+        assert_eq!(peers.known().refused.len(), ADDRESSES);
+    }
+
+    #[test]
+    fn an_address_has_only_so_many_connections_that_show_nothing() {
+        let peers = Peers::default();
+        let mut open: Vec<_> = (0..HALF_OPEN).map(|_| peers.come(ONE).expect("there is room")).collect();
+        assert!(peers.come(ONE).is_none() && peers.come(OTHER).is_some());
+        open.pop();
+        assert!(peers.come(ONE).is_some());
+        drop(open);
+        assert!(peers.known().half_open.is_empty());
+    }
+
+    #[test]
+    fn a_network_of_ipv6_is_one_address() {
+        let of = |text: &str| network(text.parse().expect("an address"));
+        assert_eq!(of("2001:db8:1:2::3"), of("2001:db8:1:2:ffff::4"));
+        assert_ne!(of("2001:db8:1:2::3"), of("2001:db8:1:3::3"));
+        assert_eq!(of("::ffff:1.1.1.1"), ONE);
     }
 }

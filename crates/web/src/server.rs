@@ -34,6 +34,9 @@ const HANDSHAKE_WITHIN: Duration = Duration::from_secs(10);
 /// How long a client may take over its next request, the wait for it included.
 const REQUEST_WITHIN: Duration = Duration::from_secs(60);
 
+/// The same for machines: each asks on a connection of its own.
+const MACHINE_WITHIN: Duration = Duration::from_secs(15);
+
 /// How long a connection may be used. A client that does not read what it asked for holds its place no longer.
 const CONNECTION_FOR: Duration = Duration::from_secs(600);
 
@@ -72,6 +75,15 @@ pub struct Server {
     address: SocketAddr,
 }
 
+/// What connections are held to.
+struct Terms {
+    tls: Option<TlsAcceptor>,
+    /// How many there may be.
+    most: usize,
+    /// How long a client may take over its next request.
+    within: Duration,
+}
+
 impl Server {
     /// Takes an address; port 0 takes a free one.
     ///
@@ -94,7 +106,8 @@ impl Server {
         let address = self.address;
         info!(%address, "metrics are served over HTTP");
         let routes = routes::routes(Arc::new(house));
-        self.accept(None, CONNECTIONS, &stop, |_| routes.clone()).await;
+        let terms = Terms { tls: None, most: CONNECTIONS, within: REQUEST_WITHIN };
+        self.accept(terms, &stop, |_| Some(routes.clone())).await;
     }
 
     /// Lets machines ask who their workers are, until `stop`.
@@ -102,15 +115,20 @@ impl Server {
         let address = self.address;
         info!(%address, "machines of pools can enroll");
         let office = enroll::Office::new(registrar);
-        self.accept(Some(tls.into()), MACHINES, &stop, |peer| enroll::routes(office.clone(), peer)).await;
+        let terms = Terms { tls: Some(tls.into()), most: MACHINES, within: MACHINE_WITHIN };
+        let routes = |peer: SocketAddr| {
+            let half_open = office.come(peer.ip())?;
+            Some(enroll::routes(office.clone(), peer, half_open))
+        };
+        self.accept(terms, &stop, routes).await;
     }
 
+    /// `routes` has nothing for whom is not let in.
     async fn accept(
         self,
-        tls: Option<TlsAcceptor>,
-        most: usize,
+        Terms { tls, most, within }: Terms,
         stop: &CancellationToken,
-        routes: impl Fn(SocketAddr) -> axum::Router,
+        routes: impl Fn(SocketAddr) -> Option<axum::Router>,
     ) {
         let (tasks, places) = (TaskTracker::new(), Arc::new(Semaphore::new(most)));
         loop {
@@ -123,16 +141,20 @@ impl Server {
             };
             match accepted {
                 (Ok(place), Ok((stream, peer))) => {
-                    let (routes, tls, stop) = (routes(peer), tls.clone(), stop.clone());
+                    let Some(routes) = routes(peer) else {
+                        debug!(%peer, "has too many connections, and gets no other one");
+                        continue;
+                    };
+                    let (tls, stop) = (tls.clone(), stop.clone());
                     tasks.spawn(async move {
                         let ended = match tls {
-                            None => connection(stream, routes, &stop).await.map_err(io::Error::other),
+                            None => connection(stream, routes, within, &stop).await.map_err(io::Error::other),
                             Some(tls) => {
                                 let handshake = timeout(HANDSHAKE_WITHIN, tls.accept(stream));
                                 match stop.run_until_cancelled(handshake).await {
-                                    Some(Ok(Ok(stream))) => {
-                                        connection(stream, routes, &stop).await.map_err(io::Error::other)
-                                    }
+                                    Some(Ok(Ok(stream))) => connection(stream, routes, within, &stop)
+                                        .await
+                                        .map_err(io::Error::other),
                                     Some(Ok(Err(error))) => Err(error),
                                     Some(Err(_)) => Err(io::ErrorKind::TimedOut.into()),
                                     // Who has not said who he is waits for the next master.
@@ -161,11 +183,12 @@ impl Server {
 async fn connection(
     stream: impl AsyncRead + AsyncWrite + Unpin,
     routes: axum::Router,
+    within: Duration,
     stop: &CancellationToken,
 ) -> Result<(), hyper::Error> {
     let served = http1::Builder::new()
         .timer(TokioTimer::new())
-        .header_read_timeout(REQUEST_WITHIN)
+        .header_read_timeout(within)
         .max_buf_size(HEAD)
         .serve_connection(TokioIo::new(stream), TowerToHyperService::new(routes));
     let mut served = std::pin::pin!(served);

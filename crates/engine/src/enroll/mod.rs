@@ -13,6 +13,7 @@ use std::fmt::Write as _;
 use md5::{Digest as _, Md5};
 use model::{InstanceId, Time};
 use pools::{Applicant, EnrollError, Proof, Token, Verifier, Warning};
+use ring::hmac;
 use secrecy::{ExposeSecret as _, SecretString};
 use serde::{Deserialize, Deserializer};
 
@@ -24,6 +25,9 @@ use crate::{
 
 /// The longest name or token of a machine.
 const TEXT: usize = 256;
+
+/// The shortest nonce: 128 bits in hexadecimal digits.
+const NONCE: usize = 32;
 
 /// What a machine asks with: the body of `POST /enroll`.
 #[derive(Clone, Debug, Deserialize)]
@@ -38,6 +42,8 @@ pub struct Application {
     #[serde(default, deserialize_with = "conceal")]
     secret: Option<SecretString>,
     machine: Option<String>,
+    #[serde(default, deserialize_with = "conceal")]
+    nonce: Option<SecretString>,
 }
 
 /// What its cloud has signed.
@@ -92,26 +98,26 @@ pub struct Registrar {
 }
 
 impl Registrar {
-    /// A machine asks who its worker is. What is answered is durable.
+    /// A machine asks who its worker is. What is answered is durable. A refusal is put on record where that is wanted.
     ///
     /// # Errors
     /// See [`Denial`].
-    pub async fn enroll(&self, peer: &str, body: &[u8]) -> Result<Welcome, Denial> {
+    pub async fn enroll(&self, peer: &str, body: &[u8], recorded: bool) -> Result<Welcome, Denial> {
         let application = Application::parse(body)?;
         let pool = application.pool.clone();
+        let password = application.password()?;
         let applicant = match application.check(peer, &self.keys, &self.accounts) {
-            Ok(applicant) => applicant,
+            Ok(applicant) => Applicant { recorded, ..applicant },
             Err(denial) => {
-                if let Denial::Refused { message, .. } = &denial {
+                if let Denial::Refused { message, .. } = &denial
+                    && recorded
+                {
                     let why = format!("an enrollment from {peer}: {message}");
                     self.sessions.turned_away(pool, why).await;
                 }
                 return Err(denial);
             }
         };
-        let mut bytes = [0; 32];
-        getrandom::fill(&mut bytes).map_err(|_| Denial::NotYet("there is no randomness".to_owned()))?;
-        let password = hexadecimal(&bytes);
         let verifier = Verifier(hexadecimal(&Md5::digest(password.as_bytes())));
         let instance = match self.master.enroll(applicant, verifier).await {
             Ok(Ok(instance)) => instance,
@@ -220,6 +226,32 @@ impl Application {
         }
     }
 
+    /// What the worker will prove to know. The same for who asks the same again: should the answer be lost, he is given it
+    /// once more. Nobody else has the nonce, so for nobody else it is the same.
+    fn password(&self) -> Result<String, Denial> {
+        let Some(nonce) = &self.nonce else {
+            let mut bytes = [0; 32];
+            getrandom::fill(&mut bytes).map_err(|_| Denial::NotYet("there is no randomness".to_owned()))?;
+            return Ok(hexadecimal(&bytes));
+        };
+        let nonce = nonce.expose_secret();
+        if !(NONCE..=TEXT).contains(&nonce.len()) {
+            return Err(Denial::Malformed("`nonce` has not 32 to 256 characters"));
+        }
+        let mut context = hmac::Context::with_key(&hmac::Key::new(hmac::HMAC_SHA256, nonce.as_bytes()));
+        let shown = match &self.identity {
+            Some(Identity::Aws(shown)) => &*shown.document,
+            None => "",
+        };
+        let secret = self.secret.as_ref().map_or("", |secret| secret.expose_secret());
+        let machine = self.machine.as_deref().unwrap_or_default();
+        for text in [&*self.pool, &self.token, machine, shown, secret] {
+            context.update(&text.len().to_be_bytes());
+            context.update(text.as_bytes());
+        }
+        Ok(hexadecimal(context.sign().as_ref()))
+    }
+
     /// Looks at what was signed.
     ///
     /// # Errors
@@ -246,7 +278,13 @@ impl Application {
                 ));
             }
         };
-        Ok(Applicant { pool: self.pool, token: Token(self.token), proof, peer: peer.to_owned() })
+        Ok(Applicant {
+            pool: self.pool,
+            token: Token(self.token),
+            proof,
+            peer: peer.to_owned(),
+            recorded: true,
+        })
     }
 }
 

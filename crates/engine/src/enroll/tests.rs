@@ -129,3 +129,22 @@ fn applications_are_checked_and_secrets_not_repeated() {
         assert!(matches!(check(&body, &[]), Err(Denial::Malformed(_))), "{field}");
     }
 }
+
+#[test]
+fn who_asks_again_with_his_nonce_gets_the_same_password() {
+    let password = |nonce: Option<&str>, secret: &str| {
+        let body = serde_json::json!({
+            "version": 1, "pool": "linux", "token": "t", "instance": 1, "secret": secret, "machine": "i-1", "nonce": nonce,
+        });
+        Application::parse(body.to_string().as_bytes()).and_then(|application| application.password())
+    };
+    let nonce = "n".repeat(32);
+    let first = password(Some(&nonce), "s").unwrap();
+    assert_eq!(password(Some(&nonce), "s").unwrap(), first);
+    assert_ne!(password(Some(&nonce), "other").unwrap(), first);
+    assert_ne!(password(Some(&"m".repeat(32)), "s").unwrap(), first);
+    assert_ne!(password(None, "s").unwrap(), password(None, "s").unwrap());
+    for nonce in ["", "short", &"n".repeat(257)] {
+        assert!(matches!(password(Some(nonce), "s"), Err(Denial::Malformed(_))), "{nonce}");
+    }
+}

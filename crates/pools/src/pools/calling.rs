@@ -209,6 +209,11 @@ impl Pools {
         self.calls.get(&entry.row.token).is_some_and(|call| matches!(call.status, CallStatus::Open(_)))
     }
 
+    /// Whether a master that is gone made the call, and a complete listing has no machine of it.
+    pub(super) fn is_absent(&self, entry: &Entry) -> bool {
+        entry.adopted && self.calls.get(&entry.row.token).is_some_and(|call| call.absent.is_some())
+    }
+
     /// Calls off so many machines that nobody needs any more: whole calls, the latest first.
     pub(super) fn call_off(&mut self, now: Time, at: usize, mut count: u32) {
         let mut open: Vec<(Time, Token, u32)> = self

@@ -3,7 +3,9 @@
 use model::{InstanceId, Time};
 
 use super::{Admission, Login, LoginRefusal, Pools, entry::Entry, waiting::span};
-use crate::{Enrolled, Identity, Instance, Market, Order, Origin, ReasonCode, Slot, State, Token};
+use crate::{
+    Decision, Enrolled, Identity, Instance, Market, Order, Origin, ReasonCode, Slot, State, Subject, Token,
+};
 
 impl Pools {
     /// See [`Pools::log_in`].
@@ -140,6 +142,14 @@ impl Pools {
     /// Somebody was turned away: counted always, put on record as often as is worth it.
     pub(super) fn refused(&mut self, now: Time, at: usize, instance: Option<InstanceId>, why: &str) {
         self.turned_away(now, at, instance, format!("a login was refused: {why}"));
+    }
+
+    /// The same of somebody who names a pool that is not there.
+    pub(super) fn stranger(&mut self, at: Time, pool: String, text: String) {
+        if self.strangers.take(at, 1) {
+            let (subject, code) = (Subject::Pool, ReasonCode::LoginRefused);
+            self.out.decisions.push(Decision { at, pool, subject, code, text });
+        }
     }
 
     /// The same, in these words.

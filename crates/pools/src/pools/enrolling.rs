@@ -8,7 +8,10 @@ use model::{InstanceId, Time};
 use secrecy::{ExposeSecret as _, SecretString};
 use subtle::ConstantTimeEq as _;
 
-use super::Pools;
+use super::{
+    Pools,
+    calling::{Call, CallStatus},
+};
 use crate::{Enrolled, Order, ReasonCode, State, Token, Verifier, provider::Machine};
 
 /// How far the clock of a cloud and ours may differ.
@@ -28,6 +31,8 @@ pub struct Applicant {
     pub proof: Proof,
     /// Where it comes from, for people.
     pub peer: String,
+    /// Whether it is put on record when it is refused.
+    pub recorded: bool,
 }
 
 /// What a machine proves itself by.
@@ -142,6 +147,10 @@ impl EnrollRefusal {
     }
 }
 
+/// It has shown a ticket of a call that is not settled.
+const NOT_ANSWERED: EnrollError =
+    EnrollError::NotYet("the provider has not yet said what machines came from the call");
+
 impl Pools {
     /// See [`Pools::enroll`].
     pub(super) fn admit_machine(
@@ -152,24 +161,41 @@ impl Pools {
     ) -> Result<InstanceId, EnrollError> {
         let known = self.names.get(&applicant.pool).copied();
         let Some(at) = known.filter(|at| self.pools[*at].spec.enrolls) else {
-            return Err(EnrollRefusal::Pool(applicant.pool.clone()).into());
+            let refusal = EnrollRefusal::Pool(applicant.pool.clone());
+            if applicant.recorded {
+                let text = format!("an enrollment from {} was refused: {refusal}", applicant.peer);
+                self.stranger(now, applicant.pool.clone(), text);
+            }
+            return Err(refusal.into());
         };
         if !self.pools[at].owned() {
             return Err(EnrollError::NotYet("the pool is not this master's for now"));
         }
         let mut about = None;
-        let id = self.find(now, at, applicant, &mut about).inspect_err(|error| {
-            let EnrollError::Refused(refusal) = error else { return };
-            let text = format!("an enrollment from {} was refused: {refusal}", applicant.peer);
-            self.turned_away(now, at, about, text);
-            if let (EnrollRefusal::Unlike { .. } | EnrollRefusal::Stale(_), Some(id)) = (refusal, about) {
+        let id = self.find(now, at, applicant, &verifier, &mut about).inspect_err(|error| {
+            let EnrollError::Refused(refusal) = error else {
+                return self.look_for(now, at, &applicant.token, error);
+            };
+            if applicant.recorded {
+                let text = format!("an enrollment from {} was refused: {refusal}", applicant.peer);
+                self.turned_away(now, at, about, text);
+            }
+            if let (EnrollRefusal::Unlike { .. } | EnrollRefusal::Stale(_), Some(id)) = (refusal, about)
+                && self.is_awaited(id)
+            {
                 // It is the machine that it says it is, and that is not what it should be.
                 let text = format!("its machine is not what it should be: {refusal}");
                 self.let_go(now, id, ReasonCode::WrongIdentity, text);
             }
         })?;
+        if self.has_enrolled_by(id, &verifier) {
+            let text =
+                format!("its machine asks again who it is, from {}: the answer was lost", applicant.peer);
+            self.note(now, id, ReasonCode::Enrolled, text);
+            return Ok(id);
+        }
         self.change(now, id, |entry| {
-            entry.row.verifier = Some(verifier.clone());
+            entry.spent = entry.row.verifier.replace(verifier.clone());
             entry.row.enrolled = Enrolled::At(now);
             entry.details.clear();
         });
@@ -186,15 +212,19 @@ impl Pools {
         now: Time,
         at: usize,
         applicant: &Applicant,
+        verifier: &Verifier,
         about: &mut Option<InstanceId>,
     ) -> Result<InstanceId, EnrollError> {
+        let token = &applicant.token;
         match &applicant.proof {
             Proof::Papers { papers, ticket } => {
-                let id = self.by_papers(now, at, &applicant.token, papers, ticket, about)?;
+                let id = self.by_papers(now, at, token, papers, ticket, about)?;
+                self.once(id, verifier)?;
                 self.may_enroll(id)
             }
             Proof::Secret { instance, secret, machine } => {
-                let id = self.by_secret(at, &applicant.token, *instance, secret, about)?;
+                let id = self.by_secret(at, token, *instance, secret, verifier, about)?;
+                self.once(id, verifier)?;
                 let known = self.entries.get(&id).and_then(|entry| entry.row.provider_id.as_ref());
                 match known {
                     Some(known) if known != machine => Err(EnrollRefusal::Unknown(machine.clone()).into()),
@@ -226,7 +256,7 @@ impl Pools {
             return Err(if !pool.listing.complete {
                 EnrollError::NotYet("the ledger was not yet compared with the provider's machines")
             } else if self.calls.get(token).is_some_and(|call| call.pool == at) && expires > now {
-                EnrollError::NotYet("the provider has not yet said what machines came from the call")
+                NOT_ANSWERED
             } else {
                 EnrollRefusal::Unknown(papers.machine.clone()).into()
             });
@@ -234,9 +264,6 @@ impl Pools {
         *about = Some(id);
         let entry = self.entries.get(&id).filter(|entry| entry.row.token == *token);
         let entry = entry.ok_or_else(|| EnrollRefusal::OtherCall(papers.machine.clone()))?;
-        if let Enrolled::At(_) | Enrolled::Never = entry.row.enrolled {
-            return Err(EnrollRefusal::Used(id).into());
-        }
         // A listing may have named it before; what it is made from is said with the answer to the call at the latest.
         let said = [&papers.account, &papers.region, &papers.image, &papers.kind];
         for (what, said) in KEPT.into_iter().zip(said) {
@@ -260,22 +287,54 @@ impl Pools {
         token: &Token,
         id: InstanceId,
         secret: &SecretString,
+        verifier: &Verifier,
         about: &mut Option<InstanceId>,
     ) -> Result<InstanceId, EnrollRefusal> {
         let entry = self.entries.get(&id).filter(|entry| entry.pool == at && entry.row.token == *token);
         let entry = entry.ok_or(EnrollRefusal::Secret)?;
-        if let Enrolled::At(_) = entry.row.enrolled {
-            *about = Some(id);
-            return Err(EnrollRefusal::Used(id));
-        }
+        let known = match entry.row.enrolled {
+            Enrolled::Awaited => entry.row.verifier.as_ref(),
+            Enrolled::At(_) => entry.spent.as_ref(),
+            Enrolled::Never => None,
+        };
         let given = self.mint.verifier(secret);
-        let known = entry.row.verifier.as_ref().filter(|_| entry.row.enrolled == Enrolled::Awaited);
-        let right = known.is_some_and(|known| known.0.as_bytes().ct_eq(given.0.as_bytes()).into());
-        if !right {
+        // The secret is in what whoever asks again proves.
+        if !known.is_some_and(|known| is_same(known, &given)) && !self.has_enrolled_by(id, verifier) {
             return Err(EnrollRefusal::Secret);
         }
         *about = Some(id);
         Ok(id)
+    }
+
+    /// Whether a machine has enrolled with just this verifier, and its worker was not there yet: only who had the answer, or
+    /// should have had it, comes with it.
+    fn has_enrolled_by(&self, id: InstanceId, verifier: &Verifier) -> bool {
+        let entry = self.entries.get(&id).filter(|entry| {
+            matches!(entry.row.enrolled, Enrolled::At(_)) && entry.row.connected_at.is_none()
+        });
+        entry.and_then(|entry| entry.row.verifier.as_ref()).is_some_and(|known| is_same(known, verifier))
+    }
+
+    /// Nobody enrolls twice, unless the answer was lost.
+    fn once(&self, id: InstanceId, verifier: &Verifier) -> Result<(), EnrollRefusal> {
+        if self.is_awaited(id) || self.has_enrolled_by(id, verifier) {
+            Ok(())
+        } else {
+            Err(EnrollRefusal::Used(id))
+        }
+    }
+
+    fn is_awaited(&self, id: InstanceId) -> bool {
+        self.entries.get(&id).is_some_and(|entry| entry.row.enrolled == Enrolled::Awaited)
+    }
+
+    /// A machine of a call is there, and the answer to the call was lost: a listing names it.
+    fn look_for(&mut self, now: Time, at: usize, token: &Token, error: &EnrollError) {
+        let is_lost = |call: &Call| matches!(call.status, CallStatus::Unknown(_));
+        if *error == NOT_ANSWERED && self.calls.get(token).is_some_and(is_lost) {
+            let going = self.look(at).going;
+            self.list_by(at, now + going);
+        }
     }
 
     /// Whether it is the time for it.
@@ -297,6 +356,10 @@ impl Pools {
             entry.details.extend(details.map(|(name, value)| (name.clone(), value.clone())));
         }
     }
+}
+
+fn is_same(known: &Verifier, given: &Verifier) -> bool {
+    known.0.as_bytes().ct_eq(given.0.as_bytes()).into()
 }
 
 /// When a ticket is no longer good, by its own words.

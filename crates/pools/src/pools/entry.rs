@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use model::{BuildId, BuildRequestId, BuilderId, InstanceId, Time};
 
-use crate::{Instance, Origin, State};
+use crate::{Instance, Origin, State, Verifier};
 
 /// An instance.
 #[derive(Debug)]
@@ -47,6 +47,8 @@ pub(super) struct Entry {
     pub(super) missing: Option<Time>,
     /// What the provider says of its machine, while that has to enroll.
     pub(super) details: BTreeMap<String, String>,
+    /// What the one-time secret was that its machine has enrolled with; not known any more after a restart.
+    pub(super) spent: Option<Verifier>,
     /// Since when its status checks fail.
     pub(super) impaired: Option<Time>,
     /// Whether the market may take it back soon.
@@ -131,6 +133,7 @@ impl Entry {
             again: Again::default(),
             missing: None,
             details: BTreeMap::new(),
+            spent: None,
             impaired: None,
             rebalance: false,
             interrupted: false,

@@ -192,7 +192,7 @@ impl Pools {
                 // The provider has it, and looks for a machine.
                 State::Requested if self.is_open(entry) => None,
                 // Nobody knows whether there is a machine at all.
-                State::Requested if now.since(entry.boot_from) > CALL => continue,
+                State::Requested if now.since(entry.boot_from) > CALL || self.is_absent(entry) => continue,
                 _ => Some(entry.boot_from),
             };
             coming.push(Coming { since, boot: boot(entry) });

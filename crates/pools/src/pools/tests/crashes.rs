@@ -101,6 +101,17 @@ fn a_row_whose_call_came_to_nothing_is_given_up() {
 }
 
 #[test]
+fn a_row_whose_call_shows_no_machine_is_waited_for_by_nobody() {
+    let mut world = World::new(vec![spec(2)]);
+    world.moods.push_back(Mood::Silent);
+    world.ask(1, 0);
+    world.until(30, "asked", |world| world.calls.len() == 1);
+    world.crash();
+    world.until(20, "another machine is started", |world| world.launched == 1);
+    all_is_well(&mut world, 1);
+}
+
+#[test]
 fn machines_that_were_connected_and_not_ready_have_come_up_all_the_same() {
     let mut world = World::new(vec![spec(6)]);
     world.ask(6, 0);
