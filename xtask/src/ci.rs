@@ -50,11 +50,23 @@ pub(crate) fn run() -> Result<()> {
 pub(crate) fn run_long() -> Result<()> {
     prerequisites()?;
     tools::run("every worker version", &mut command("python3", &["tests/python/venvs.py", "--all"]))?;
+    ec2_lab::image()?;
     tools::run(
         "tests with every worker version",
         cargo(&["nextest", "run", "--workspace", "--locked", "--profile", "ci"])
             .args(EC2)
             .env("GANGER_WORKERS", "all"),
+    )?;
+    ec2_lab::disk()?;
+    tools::run(
+        "a disk of the machine image in an emulator",
+        cargo(&["nextest", "run", "-p", "ganger", "--locked", "--profile", "long"]).args(EC2).args([
+            "--test",
+            "e2e",
+            "--run-ignored",
+            "only",
+            "ec2::disk",
+        ]),
     )?;
     tools::run("thousands of random worlds of pools", scenarios(&["chaos"]).env("GANGER_SEEDS", "4000"))
 }
@@ -87,7 +99,6 @@ fn prerequisites() -> Result<()> {
     system_program(&["dockerd", "--version"], "docker.io")?;
     system_program(&["podman", "--version"], "podman")?;
     system_program(&["busybox", "true"], "busybox-static")?;
-    system_program(&["sh", "-c", "command -v initdb || ls /usr/lib/postgresql/*/bin/initdb"], "postgresql")?;
     cargo_subcommand(NEXTEST.0, NEXTEST.1)?;
     cargo_subcommand(DENY.0, DENY.1)
 }

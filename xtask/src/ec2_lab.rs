@@ -4,6 +4,7 @@ use std::{
     env, fs,
     os::unix::fs::MetadataExt as _,
     path::{Path, PathBuf},
+    process::Command,
 };
 
 use anyhow::{Context as _, Result, bail};
@@ -23,13 +24,25 @@ const PROGRAMS: [(&[&str], &str); 5] = [
     (&["setpriv", "--version"], "util-linux"),
 ];
 
+/// Programs that make the disk, and boot it.
+const DISK_PROGRAMS: [(&[&str], &str); 7] = [
+    (&["mmdebstrap", "--version"], "mmdebstrap"),
+    (&["qemu-system-x86_64", "--version"], "qemu-system-x86"),
+    // After the emulator, whose package may remove another version of it.
+    (&["qemu-img", "--version"], "qemu-utils"),
+    (&["dnsmasq", "--version"], "dnsmasq-base"),
+    (&["grub-install", "--version"], "grub2-common"),
+    (&["test", "-d", "/usr/lib/grub/i386-pc"], "grub-pc-bin"),
+    (&["sfdisk", "--version"], "fdisk"),
+];
+
 /// Builds the image, unless the one that is there was built from the same.
 pub(crate) fn image() -> Result<()> {
     for (probe, package) in PROGRAMS {
         system_program(probe, package)?;
     }
     let program = bootstrap::build()?;
-    let target = env::var_os("CARGO_TARGET_DIR").map_or_else(|| tools::root().join("target"), PathBuf::from);
+    let target = target();
     let (root, stamp) = (target.join("ec2-lab/root"), target.join("ec2-lab/stamp"));
     let digest = digest(&program)?;
     if root.is_dir() && fs::read_to_string(&stamp).is_ok_and(|known| known == digest) {
@@ -46,21 +59,52 @@ pub(crate) fn image() -> Result<()> {
     fs::write(&stamp, digest).context("the laboratory's directory cannot be written")
 }
 
+/// Builds the image as a disk, and gets what boots that.
+pub(crate) fn disk() -> Result<()> {
+    for (probe, package) in DISK_PROGRAMS {
+        system_program(probe, package)?;
+    }
+    let program = bootstrap::build()?;
+    let mut build = command("sh", &["images/build.sh", "--disk"]);
+    let made = target().join("ec2-lab/disk");
+    fs::create_dir_all(target().join("ec2-lab"))?;
+    tools::run("the disk of the laboratory", build.arg(&program).arg(&made))?;
+    // Only the disk is booted.
+    fs::remove_dir_all(&made).with_context(|| format!("cannot remove {}", made.display()))
+}
+
 fn is_root() -> bool {
     fs::metadata("/proc/self").is_ok_and(|metadata| metadata.uid() == 0)
 }
 
 /// Runs the laboratory until it is interrupted.
 pub(crate) fn run() -> Result<()> {
+    prepare()?;
+    tools::run("laboratory", &mut laboratory())
+}
+
+/// Runs the laboratory, and a master on it that shows what a pool does with a burst of requests.
+pub(crate) fn quickstart() -> Result<()> {
+    prepare()?;
+    let build = ["build", "--quiet", "-p", "ganger", "--features", "ec2"];
+    tools::run("the program with EC2", &mut tools::cargo(&build))?;
+    tools::run("a pool on EC2", laboratory().arg("--").arg(target().join("debug/ganger")))
+}
+
+fn prepare() -> Result<()> {
     image()?;
     tools::run(
         "virtual environment with moto",
         &mut command("python3", &["tests/python/venvs.py", "moto-5.2.1"]),
-    )?;
-    tools::run(
-        "laboratory",
-        &mut tools::cargo(&["run", "--quiet", "-p", "ganger-testkit", "--example", "ec2_lab"]),
     )
+}
+
+fn laboratory() -> Command {
+    tools::cargo(&["run", "--quiet", "-p", "ganger-testkit", "--example", "ec2_lab"])
+}
+
+fn target() -> PathBuf {
+    env::var_os("CARGO_TARGET_DIR").map_or_else(|| tools::root().join("target"), PathBuf::from)
 }
 
 /// A digest of all that the image is made from.

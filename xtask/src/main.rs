@@ -47,6 +47,10 @@ enum Task {
 enum OfLab {
     /// Only build the image, unless it is there
     Image,
+    /// Only build the image as a disk that an emulator boots
+    Disk,
+    /// Run a master on it, and show what its pool does with a burst of requests
+    Quickstart,
 }
 
 #[expect(clippy::print_stderr, reason = "this is where errors are told")]
@@ -68,6 +72,8 @@ fn run(task: Task) -> anyhow::Result<()> {
         Task::Bootstrap => bootstrap::run(),
         Task::Ec2Lab { only: None } => ec2_lab::run(),
         Task::Ec2Lab { only: Some(OfLab::Image) } => ec2_lab::image(),
+        Task::Ec2Lab { only: Some(OfLab::Disk) } => ec2_lab::disk(),
+        Task::Ec2Lab { only: Some(OfLab::Quickstart) } => ec2_lab::quickstart(),
         Task::Fixtures => fixtures::run(),
         Task::Terraform => terraform::run(),
         Task::Advisories => ci::advisories(),

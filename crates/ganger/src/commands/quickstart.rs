@@ -32,6 +32,11 @@ pub(crate) struct Quickstart {
     #[arg(long, requires = "pool", default_value_t = 200, value_parser = clap::value_parser!(u32).range(1..=2000))]
     requests: u32,
 
+    /// The pool, and where the master listens: the beginning of a ganger.toml whose pool is called `demo`. Otherwise its
+    /// machines are processes of this one.
+    #[arg(long, requires = "pool", value_name = "FILE")]
+    site: Option<PathBuf>,
+
     /// The Python that the worker runs on.
     #[arg(long, default_value = "python3")]
     python: PathBuf,
@@ -44,8 +49,8 @@ pub(crate) struct Quickstart {
 impl Quickstart {
     /// Runs until the build is complete, or until Ctrl-C.
     pub(crate) async fn run(self) -> Result<Exit, Failure> {
-        let Self { directory, once, pool, requests, python, worker_version } = self;
+        let Self { directory, once, pool, requests, site, python, worker_version } = self;
         let pool = pool.then_some(requests);
-        quickstart::run(quickstart::Wishes { pool, directory, once, python, worker_version }).await
+        quickstart::run(quickstart::Wishes { pool, site, directory, once, python, worker_version }).await
     }
 }

@@ -46,6 +46,8 @@ const LOOK_AGAIN: Duration = Duration::from_millis(100);
 pub(crate) struct Wishes {
     /// Show a pool, with so many requests.
     pub(crate) pool: Option<u32>,
+    /// What the pool is, in place of processes of this machine.
+    pub(crate) site: Option<PathBuf>,
     /// Where; a new directory when it does not matter.
     pub(crate) directory: Option<PathBuf>,
     /// End after the build.

@@ -9,6 +9,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use anyhow::Context as _;
 use tokio::{sync::mpsc, time::sleep};
 
 use self::{
@@ -54,22 +55,36 @@ const PATIENCE: Duration = Duration::from_secs(600);
 const HEARD: usize = 256;
 
 pub(super) async fn show(wishes: Wishes, requests: u32, running: &mut Running) -> Result<Exit, Failure> {
-    python::require_tools(&wishes.python, false).await?;
+    if wishes.site.is_none() {
+        python::require_tools(&wishes.python, false).await?;
+    }
     running.remove = wishes.directory.is_none();
     running.directory = scratch(wishes.directory)?;
     let directory = running.directory.clone();
-    let max = machines();
     output::text(format_args!("{} {}", strong("Everything is made in"), directory.display()))?;
 
-    step(1, 4, &format!("a virtual environment with buildbot-worker {} from PyPI", wishes.worker_version))?;
-    let venv = python::make_venv(&directory, &wishes.python, &wishes.worker_version).await?;
+    let site = match wishes.site {
+        Some(site) => {
+            step(1, 4, &format!("the pool of {}", site.display()))?;
+            let text = std::fs::read_to_string(&site);
+            text.with_context(|| format!("cannot read {}", site.display()))?
+        }
+        None => {
+            let version = wishes.worker_version;
+            step(1, 4, &format!("a virtual environment with buildbot-worker {version} from PyPI"))?;
+            let venv = python::make_venv(&directory, &wishes.python, &version).await?;
+            running.machines = Some(directory.join(MACHINES));
+            processes(free_port()?, machines(), &venv.program("buildbot-worker"))
+        }
+    };
 
-    step(2, 4, &format!("a master, with a pool of at most {max} workers and none yet"))?;
-    let program = venv.program("buildbot-worker");
-    write_new(&directory.join(CONFIGURATION), &configuration(free_port()?, max, &program))?;
-    running.machines = Some(directory.join(MACHINES));
+    step(2, 4, "a master, with a pool that has no worker yet")?;
+    write_new(&directory.join(CONFIGURATION), &(site + &builders()))?;
     running.master = Some(process::start_master(&directory)?);
     let mut client = wait_for_master(running).await?;
+    let name = PoolName { pool: POOL.to_owned() };
+    let detail: PoolDetail = client.call(&Request::PoolShow(name.clone())).await?;
+    let max = usize::try_from(detail.pool.max).unwrap_or(usize::MAX);
 
     step(3, 4, &format!("{requests} requests for {} builders; the urgent ones come last", BUILDERS.len()))?;
     let socket = crate::commands::control_socket(&directory)?;
@@ -82,7 +97,6 @@ pub(super) async fn show(wishes: Wishes, requests: u32, running: &mut Running) -
 
     step(4, 4, "builds, by priority")?;
     let mut screen = Screen::new(max);
-    let name = PoolName { pool: POOL.to_owned() };
     let detail = loop {
         running.still_there()?;
         while let Ok(message) = heard.try_recv() {
@@ -145,10 +159,11 @@ async fn follow(socket: std::path::PathBuf, heard: mpsc::Sender<Heard>) {
     tracing::debug!(ok = ended.is_ok(), "no more decisions are shown");
 }
 
-fn configuration(port: u16, max: usize, program: &Path) -> String {
+/// A pool of processes of this machine.
+fn processes(port: u16, max: usize, program: &Path) -> String {
     // TOML's basic strings take what JSON's do.
     let program = serde_json::Value::from(program.display().to_string());
-    let mut text = format!(
+    format!(
         r#"# Made by `ganger quickstart --pool`.
 
 [master]
@@ -172,7 +187,11 @@ silence = 60
 boot = 2
 boot-spread = 3
 "#
-    );
+    )
+}
+
+fn builders() -> String {
+    let mut text = String::new();
     let mut names = Vec::new();
     for (name, tenths) in BUILDERS {
         names.push(format!("{name:?}"));
