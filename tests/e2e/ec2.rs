@@ -1,15 +1,24 @@
 //! Pools on EC2: its API over HTTP, machines that boot the image, metadata at its real address, stock workers that build.
 
 mod crashes;
+mod disk;
 mod enrollment;
+mod listener;
 mod lives;
 mod markets;
+mod trouble;
 
 use std::{collections::BTreeSet, net::TcpListener};
 
 use testkit::ec2::lab::{IMAGE, Lab};
 
-use crate::{farm::Farm, pools::builder};
+use crate::{
+    farm::{Farm, LIMIT},
+    pools::builder,
+};
+
+/// What starts machines where several zones compete.
+const BUY: &str = "CreateFleet";
 
 /// A master, and the EC2 that its pool `p` is on. The master ends first.
 struct Site {
@@ -73,13 +82,25 @@ impl Site {
 
     /// Machines that EC2 says are there.
     fn machines(&self) -> BTreeSet<String> {
+        self.machines_in(|state| !matches!(state, "terminated" | "shutting-down"))
+    }
+
+    fn machines_in(&self, state: impl Fn(&str) -> bool) -> BTreeSet<String> {
         let listing = self.lab.proxy().call("DescribeInstances", &[]).expect("EC2 answers");
         let reservations = listing.items("reservationSet");
         let instances = reservations.flat_map(|reservation| reservation.items("instancesSet"));
         instances
-            .filter(|instance| !matches!(instance.get("instanceState/name"), "terminated" | "shutting-down"))
+            .filter(|instance| state(instance.get("instanceState/name")))
             .map(|instance| instance.get("instanceId").to_owned())
             .collect()
+    }
+
+    /// Each machine that there ever was is that of a row.
+    fn assert_each_was_asked_for(&self) {
+        for id in self.machines_in(|_| true) {
+            let why = self.farm.ganger(&["pool", "why", &id, "--instance"]);
+            assert!(why.status.success(), "no row has {id}: {}", String::from_utf8_lossy(&why.stderr));
+        }
     }
 
     /// Waits until nothing is left: not in the ledger, not on EC2, not on this machine.
@@ -90,10 +111,38 @@ impl Site {
         self.farm.eventually("machines are off", |_| lab.running().is_empty().then_some(()));
     }
 
+    /// How many calls of an action were made.
+    fn calls(&self, action: &str) -> usize {
+        self.lab.proxy().calls_of(action).len()
+    }
+
+    /// Waits until so many calls of an action were made.
+    fn wait_for_calls(&self, action: &str, count: usize) {
+        self.lab.proxy().wait_for_calls(action, count, LIMIT).expect("calls");
+    }
+
+    /// Waits until the newest call of an action is a later one than those so many, with this outcome; an empty one is none
+    /// yet.
+    fn wait_for_call(&mut self, action: &str, before: usize, outcome: &str) {
+        let lab = &self.lab;
+        self.farm.eventually(action, |_| {
+            let calls = lab.proxy().calls_of(action);
+            calls.get(before..)?.last().filter(|call| call.outcome == outcome).map(|_| ())
+        });
+    }
+
+    /// Waits until some machine is in this state.
+    fn wait_for_state(&mut self, state: &str) {
+        self.farm.eventually(state, |farm| {
+            let instances = farm.pool()["instances"].as_array()?.clone();
+            instances.iter().any(|instance| instance["state"] == state).then_some(())
+        });
+    }
+
     /// How many calls have started machines.
     fn launches(&self) -> usize {
         let starts = |action| self.lab.proxy().calls_of(action);
-        let calls = ["RunInstances", "CreateFleet"].into_iter().flat_map(starts);
+        let calls = ["RunInstances", BUY].into_iter().flat_map(starts);
         calls.filter(|call| call.outcome == "ok").count()
     }
 }

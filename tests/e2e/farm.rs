@@ -116,7 +116,7 @@ keepalive_interval = 2
         let master = master
             .arg("start")
             .arg(self.directory.path())
-            .env("GANGER_LOG", "debug")
+            .env("GANGER_LOG", "debug,aws_smithy_runtime=info,aws_smithy_runtime_api=info,hyper_util=info")
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(log)

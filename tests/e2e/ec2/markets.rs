@@ -21,6 +21,35 @@ fn a_zone_that_has_none_left_is_followed_by_the_next() {
 }
 
 #[test]
+fn where_the_market_has_nothing_the_list_price_is_paid() {
+    let ec2 = format!("{SPOT}\non-demand = true");
+    let pool = "build_wait_timeout = 1";
+    let mut site = Site::start(&Wishes { max: 1, pool, ec2: &ec2, ..Wishes::default() });
+    let prices = |site: &Site, builds: &[serde_json::Value]| -> Vec<f64> {
+        let price = |build| site.farm.property("b", build, "price").as_f64().expect("a price");
+        builds.iter().map(price).collect()
+    };
+    site.farm.ask("b", 1, &[]);
+    let builds = site.farm.wait_succeeded("b", 1);
+    assert!(prices(&site, &builds)[0] <= 0.05, "{builds:?}");
+    site.wait_for_nothing();
+    // The market rises above the bid after its prices were asked for; one zone is empty as well.
+    site.lab.proxy().set(|settings| {
+        settings.set_capacity("us-east-1a", "c5.large", Market::Spot, 0);
+        settings.set_spot_price("us-east-1b", "c5.large", 0.06);
+    });
+    site.farm.ask("b", 1, &[]);
+    let builds = site.farm.wait_succeeded("b", 2);
+    assert_eq!(prices(&site, &builds)[1], 0.085, "{builds:?}");
+    let closed = site.farm.pool()["closed"].to_string();
+    assert!(
+        closed.contains("us-east-1a/c5.large/spot") && closed.contains("us-east-1b/c5.large/spot"),
+        "{closed}"
+    );
+    site.wait_for_nothing();
+}
+
+#[test]
 fn a_build_whose_machine_is_taken_back_is_built_elsewhere_once() {
     let mut site = Site::start(&Wishes {
         max: 2,

@@ -4,7 +4,6 @@
 //! all of them.
 
 mod builder;
-mod database;
 mod endpoint;
 mod master;
 mod pool;

@@ -8,16 +8,12 @@ pub(crate) mod pools;
 mod requests;
 mod state;
 
-pub(crate) use identity::{add_builder, add_scheduler, add_worker};
 use model::{MasterId, Time};
+use rusqlite::{Connection, OptionalExtension, Params, params};
 
-use crate::{
-    database::{Connection, Values, params},
-    error::ApplyError,
-    hash::name_hash,
-    restore, sql,
-    write::Write,
-};
+pub(crate) use identity::{add_builder, add_scheduler, add_worker};
+
+use crate::{error::ApplyError, hash::name_hash, restore, sql, write::Write};
 
 type Applied<T = ()> = Result<T, ApplyError>;
 
@@ -131,8 +127,8 @@ pub(crate) struct Tables<'a> {
 
 impl Tables<'_> {
     /// Runs a statement.
-    pub(crate) fn run(&self, statement: &str, values: Values<'_>) -> Applied {
-        self.connection.execute(statement, values)?;
+    pub(crate) fn run(&self, statement: &str, values: impl Params) -> Applied {
+        self.connection.prepare_cached(statement)?.execute(values)?;
         Ok(())
     }
 
@@ -140,23 +136,23 @@ impl Tables<'_> {
     pub(crate) fn one(
         &self,
         statement: &str,
-        values: Values<'_>,
+        values: impl Params,
         otherwise: impl FnOnce() -> String,
     ) -> Applied {
-        match self.connection.execute(statement, values)? {
+        match self.connection.prepare_cached(statement)?.execute(values)? {
             1 => Ok(()),
             _ => Err(ApplyError::Refused(otherwise())),
         }
     }
 
     /// The number that a query answers with, if it finds a row.
-    pub(crate) fn find(&self, statement: &str, values: Values<'_>) -> Applied<Option<i64>> {
-        Ok(self.connection.value(statement, values)?)
+    pub(crate) fn find(&self, statement: &str, values: impl Params) -> Applied<Option<i64>> {
+        Ok(self.connection.prepare_cached(statement)?.query_row(values, |row| row.get(0)).optional()?)
     }
 
     /// The id of the row that a statement adds.
-    pub(crate) fn add(&self, statement: &str, values: Values<'_>) -> Applied<i64> {
-        self.find(statement, values)?.ok_or_else(|| ApplyError::Refused("no row was added".to_owned()))
+    pub(crate) fn add(&self, statement: &str, values: impl Params) -> Applied<i64> {
+        Ok(self.connection.prepare_cached(statement)?.query_row(values, |row| row.get(0))?)
     }
 
     /// Finds the row of a name by its hash, or adds it.

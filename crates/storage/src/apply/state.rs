@@ -1,9 +1,10 @@
 //! State that components keep between restarts.
 
 use model::Json;
+use rusqlite::params;
 
 use super::{Applied, Tables};
-use crate::{database::params, json, sql::state as sql};
+use crate::{json, sql::state as sql};
 
 pub(super) fn object_state(
     tables: &Tables<'_>,

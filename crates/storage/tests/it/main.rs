@@ -7,7 +7,6 @@ mod crash;
 mod farm;
 mod identity;
 mod opening;
-mod place;
 mod pools;
 mod restore;
 mod schema;
