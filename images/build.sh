@@ -5,7 +5,7 @@
 #   build.sh --disk BOOTSTRAP OUT    a disk that boots from GRUB as well, OUT.qcow2
 #
 # BOOTSTRAP is the program ganger-bootstrap (`cargo xtask bootstrap`). Packages come from the sources of this machine.
-# Needs mmdebstrap, python3 with pip; for a disk also grub-pc-bin, grub2-common, fdisk, e2fsprogs and qemu-utils.
+# Needs mmdebstrap, python3 with pip; for a disk also grub-pc-bin, grub-common, fdisk, e2fsprogs and qemu-utils.
 set -eu
 
 disk=
@@ -45,26 +45,18 @@ if [ -z "$disk" ]; then
     exit 0
 fi
 
-# One partition for GRUB's own code, one for the system. Kernels without partition tables know them by partx.
-truncate -s 3G "$out.raw"
-printf 'label: gpt\nsize=1MiB, type=21686148-6449-6E6F-744E-656564454649\ntype=linux\n' | sfdisk --quiet "$out.raw"
-loop=$(losetup --find --show "$out.raw")
-mounted=$(mktemp -d)
-clean() {
-    umount "$mounted" 2>/dev/null || true
-    rmdir "$mounted" 2>/dev/null || true
-    partx --delete "$loop" 2>/dev/null || true
-    losetup --detach "$loop" 2>/dev/null || true
-}
-trap clean EXIT
-partx --add "$loop" 2>/dev/null || true
+# One partition for GRUB's own code, one for the system: made as files, so that neither a loop device nor a mount is needed.
+raw=$out.raw
+system=2 # MiB: where the system's partition begins
+rm -f "$raw"
+truncate -s 3G "$raw"
+printf 'label: gpt\nstart=2048, size=2048, type=21686148-6449-6E6F-744E-656564454649\nstart=4096, type=linux\n' |
+    sfdisk --quiet "$raw"
 echo 'LABEL=root / ext4 defaults,noatime 0 1' > "$out/etc/fstab"
-mkfs.ext4 -q -F -L root -d "$out" "${loop}p2"
-mount "${loop}p2" "$mounted"
-grub-install --target=i386-pc --boot-directory="$mounted/boot" --modules="part_gpt ext2" "$loop" >/dev/null 2>&1
-kernel=$(basename "$mounted"/boot/vmlinuz-*)
-initrd=$(basename "$mounted"/boot/initrd.img-*)
-cat > "$mounted/boot/grub/grub.cfg" <<GRUB
+kernel=$(basename "$out"/boot/vmlinuz-*)
+initrd=$(basename "$out"/boot/initrd.img-*)
+mkdir -p "$out/boot/grub"
+cat > "$out/boot/grub/grub.cfg" <<GRUB
 set timeout=0
 serial --unit=0
 terminal_output serial
@@ -73,7 +65,20 @@ linux /boot/$kernel root=LABEL=root rw console=ttyS0 quiet
 initrd /boot/$initrd
 boot
 GRUB
-clean
-trap - EXIT
-qemu-img convert -O qcow2 "$out.raw" "$out.qcow2"
-rm -f "$out.raw"
+mkfs.ext4 -q -F -L root -d "$out" -E offset=$((system << 20)) "$raw" $(((3 << 20) - (system << 10) - 1024))k
+
+# What grub-install does on a disk that it can look at: boot.img is the first sector and loads the sector that is named at 0x5c; that
+# one, the first of core.img, loads the rest, whose place is named at its end (0x1f4).
+grub=/usr/lib/grub/i386-pc
+grub-mkimage -O i386-pc -o "$out.core" -p '(hd0,gpt2)/boot/grub' \
+    biosdisk part_gpt ext2 normal configfile linux boot serial terminal search search_label
+put() { # FILE OFFSET: what is on standard input goes there
+    dd of="$1" bs=1 seek="$2" conv=notrunc status=none
+}
+printf '\001\010\000\000\000\000\000\000' | put "$out.core" $((0x1f4)) # sector 2049
+dd if="$grub/boot.img" of="$raw" bs=440 count=1 conv=notrunc status=none
+printf '\000\010\000\000\000\000\000\000' | put "$raw" $((0x5c)) # sector 2048
+dd if="$out.core" of="$raw" bs=512 seek=2048 conv=notrunc status=none
+rm -f "$out.core"
+qemu-img convert -O qcow2 "$raw" "$out.qcow2"
+rm -f "$raw"

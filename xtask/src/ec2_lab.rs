@@ -31,7 +31,7 @@ const DISK_PROGRAMS: [(&[&str], &str); 7] = [
     // After the emulator, whose package may remove another version of it.
     (&["qemu-img", "--version"], "qemu-utils"),
     (&["dnsmasq", "--version"], "dnsmasq-base"),
-    (&["grub-install", "--version"], "grub2-common"),
+    (&["grub-mkimage", "--version"], "grub-common"),
     (&["test", "-d", "/usr/lib/grub/i386-pc"], "grub-pc-bin"),
     (&["sfdisk", "--version"], "fdisk"),
 ];
