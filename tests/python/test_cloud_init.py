@@ -223,6 +223,9 @@ class Machine(unittest.TestCase):
         self.answers.insert(0, (409, {"error": "state", "message": "not yet"}, [("Retry-After", "1")]))
         path, claim = self.enrolls(self.document(ticket="ticket-1"))
         self.assertEqual(len(self.claims), 3)
+        # It is the same who asks again.
+        self.assertEqual({json.dumps(claim) for _, claim in self.claims}, {json.dumps(claim)})
+        self.assertEqual(len(claim.pop("nonce")), 64)
         self.assertEqual(path, "/enroll")
         expected = {"version": 1, "pool": "linux", "token": "call-1", "ticket": "ticket-1", "machine": "i-0abc"}
         identity = {path.rpartition("/")[2]: text for path, text in IDENTITY.items()}
@@ -251,6 +254,7 @@ class Machine(unittest.TestCase):
     def test_by_secret(self):
         _, claim = self.enrolls(self.document(instance=17, secret="once"))
         expected = {"version": 1, "pool": "linux", "token": "call-1", "instance": 17, "secret": "once", "machine": "i-0abc"}
+        self.assertEqual(len(claim.pop("nonce")), 64)
         self.assertEqual(claim, expected)
 
     def test_by_tags_that_come_late(self):
