@@ -101,8 +101,9 @@ impl Site {
         let (there, asked) = (self.machines(), self.calls(BUY));
         self.restart_blind();
         self.farm.ask("b", 1, &[]);
-        self.farm.eventually("the plan waits for the listing", |farm| {
-            farm.json(&["pool", "plan", "p"]).to_string().contains("was not yet compared").then_some(())
+        self.farm.eventually("it is looked at what waits", |farm| {
+            let pool = farm.pool();
+            (pool["listed"] == false && pool["pending"].as_u64()? > 0).then_some(())
         });
         assert_eq!(self.calls(BUY), asked, "{}: something was started blindly", moment.name);
         self.lab.proxy().heal();
