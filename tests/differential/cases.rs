@@ -26,29 +26,36 @@ struct Case {
 }
 
 impl Cases {
-    /// Reads the files of `cases/`.
-    pub(crate) fn read(repository: &Repository) -> anyhow::Result<Self> {
+    /// The names of the files of cases, in order.
+    pub(crate) fn files() -> anyhow::Result<Vec<String>> {
+        let entries = fs::read_dir(directory().join("cases"))?;
+        let mut names = entries
+            .map(|entry| {
+                let name = entry?.file_name().into_string().ok();
+                name.and_then(|name| Some(name.strip_suffix(".toml")?.to_owned()))
+                    .context("a file that is not TOML")
+            })
+            .collect::<anyhow::Result<Vec<_>>>()?;
+        names.sort();
+        Ok(names)
+    }
+
+    /// Reads a file of `cases/`.
+    pub(crate) fn read(file: &str, repository: &Repository) -> anyhow::Result<Self> {
         let asked = std::env::var("GANGER_DIFFERENTIAL").unwrap_or_default();
         let asked: Vec<&str> = asked.split(',').filter(|prefix| !prefix.is_empty()).collect();
-        let mut files: Vec<PathBuf> = fs::read_dir(directory().join("cases"))?
-            .map(|entry| Ok(entry?.path()))
-            .collect::<anyhow::Result<_>>()?;
-        files.sort();
-        let mut builders = Vec::new();
-        for file in files {
-            let text = repository.fill_in(&fs::read_to_string(&file)?)?;
-            let tables: Value =
-                toml::from_str(&text).with_context(|| format!("cannot read {}", file.display()))?;
-            let Some(Value::Array(tables)) = tables.get("builder") else {
-                bail!("{} has no [[builder]]", file.display());
-            };
-            for table in tables {
-                builders.push(Case::new(table).with_context(|| format!("in {}", file.display()))?);
-            }
+        let path = directory().join("cases").join(file).with_extension("toml");
+        let text = repository.fill_in(&fs::read_to_string(&path)?)?;
+        let tables: Value =
+            toml::from_str(&text).with_context(|| format!("cannot read {}", path.display()))?;
+        let tables = tables["builder"].as_array().context("there is no [[builder]]")?;
+        let mut builders = tables.iter().map(Case::new).collect::<anyhow::Result<Vec<_>>>()?;
+        for case in &builders {
+            ensure!(belongs(&case.name, file), "the name of case {:?} does not begin with {file}", case.name);
         }
         let all = builders.len();
         builders.retain(|case| asked.is_empty() || asked.iter().any(|prefix| case.name.starts_with(prefix)));
-        ensure!(!builders.is_empty(), "there is no such case");
+        ensure!(!builders.is_empty(), "there is no such case in {file}");
         let partial = builders.len() < all;
         Ok(Self { builders, partial })
     }
@@ -131,6 +138,11 @@ impl Case {
         };
         Ok(Self { name, builder, builds })
     }
+}
+
+/// Whether a case of this name, or with such names, stands in this file.
+pub(crate) fn belongs(case: &str, file: &str) -> bool {
+    case.strip_prefix(file).is_some_and(|rest| rest.is_empty() || rest.starts_with(['-', '*']))
 }
 
 /// Where this suite has its files.

@@ -4,12 +4,15 @@ use std::cell::Cell;
 use std::collections::BTreeMap;
 use std::fs;
 
-use anyhow::Context;
+use anyhow::{Context, ensure};
 use regex::Regex;
 use serde_json::Value;
 use similar::TextDiff;
 
-use crate::cases::{Cases, directory};
+use crate::cases::{Cases, belongs, directory};
+
+/// How much is shown of what only one side has, in characters.
+const MOST: usize = 600;
 
 /// The differences that are meant.
 pub(crate) struct Known(Vec<Difference>);
@@ -18,14 +21,15 @@ pub(crate) struct Known(Vec<Difference>);
 struct Difference {
     /// As it is written, for messages.
     entry: String,
+    case_names: String,
     case: Regex,
     at: Regex,
     seen: Cell<bool>,
 }
 
 impl Known {
-    /// Reads `differences.toml`.
-    pub(crate) fn read() -> anyhow::Result<Self> {
+    /// Reads what `differences.toml` has for the cases of a file.
+    pub(crate) fn read(file: &str) -> anyhow::Result<Self> {
         let table: Value = toml::from_str(&fs::read_to_string(directory().join("differences.toml"))?)?;
         let entries = table["difference"].as_array().map_or(&[][..], Vec::as_slice);
         let known = entries.iter().map(|entry| {
@@ -37,12 +41,23 @@ impl Known {
             text("reason")?;
             Ok(Difference {
                 entry: format!("{} at {}", text("case")?, text("at")?),
+                case_names: text("case")?.to_owned(),
                 case: pattern(text("case")?)?,
                 at: pattern(text("at")?)?,
                 seen: Cell::new(false),
             })
         });
-        Ok(Self(known.collect::<anyhow::Result<_>>()?))
+        let mut all = known.collect::<anyhow::Result<Vec<_>>>()?;
+        for difference in &all {
+            let files = Cases::files()?;
+            let case = &difference.case_names;
+            ensure!(
+                files.iter().any(|file| belongs(case, file)),
+                "{case:?} in differences.toml are no cases"
+            );
+        }
+        all.retain(|difference| belongs(&difference.case_names, file));
+        Ok(Self(all))
     }
 
     /// All that is wrong, for people; empty when all is well.
@@ -126,7 +141,10 @@ fn shown(buildbot: Option<&Value>, ganger: Option<&Value>) -> String {
             diff.unified_diff().context_radius(2).header("Buildbot", "Ganger").to_string()
         }
         _ => {
-            let text = |value: Option<&Value>| value.map_or_else(|| "(nothing)".to_owned(), Value::to_string);
+            let text = |value: Option<&Value>| {
+                let text = value.map_or_else(|| "(nothing)".to_owned(), Value::to_string);
+                text.chars().take(MOST).collect::<String>()
+            };
             format!("  Buildbot: {}\n  Ganger:   {}", text(buildbot), text(ganger))
         }
     }

@@ -128,11 +128,22 @@ impl Master {
 
     /// Waits until so many buildsets are complete.
     pub(crate) fn wait_complete(&mut self, count: usize, limit: Duration) -> anyhow::Result<()> {
-        self.eventually("all is built", limit, |master| {
+        let waited = self.eventually("all is built", limit, |master| {
             let rows = "SELECT count(*) FROM buildsets WHERE complete = 1";
             let complete: i64 = master.database()?.query_row(rows, [], |row| row.get(0))?;
             Ok((usize::try_from(complete)? >= count).then_some(()))
-        })
+        });
+        waited.with_context(|| format!("not built: {}", self.incomplete().unwrap_or_default().join(", ")))
+    }
+
+    /// Builders with requests that are not complete.
+    fn incomplete(&self) -> anyhow::Result<Vec<String>> {
+        let database = self.database()?;
+        let mut builders = database.prepare(
+            "SELECT name FROM buildrequests JOIN builders ON builderid = builders.id WHERE complete = 0",
+        )?;
+        let names = builders.query_map([], |row| row.get(0))?.collect::<Result<_, _>>()?;
+        Ok(names)
     }
 
     /// What is left behind, by builder.

@@ -235,28 +235,28 @@ impl Observer {
     }
 }
 
-/// Lines of a log with streams: between two headers first all of standard output, then all of standard error. In which
-/// order the worker saw those is chance.
+/// Lines of a log with streams: first all headers, then standard output, then standard error. In which order the worker
+/// saw those is chance; so is in which order `cp` finds files.
 fn in_order_of_streams(text: &str) -> String {
-    let mut ordered: Vec<&str> = Vec::new();
-    let mut errors: Vec<&str> = Vec::new();
-    for line in text.split('\n') {
-        match line.as_bytes().first() {
-            Some(b'e') => errors.push(line),
-            Some(b'o') => ordered.push(line),
-            _ => {
-                ordered.append(&mut errors);
-                ordered.push(line);
-            }
-        }
+    let mut lines: Vec<&str> = text.split('\n').collect();
+    lines.sort_by_key(|line| match line.as_bytes().first() {
+        Some(b'o') => 1,
+        Some(b'e') => 2,
+        _ => 0,
+    });
+    for copied in lines.chunk_by_mut(|one, next| [one, next].iter().all(|line| line.contains("' -> '"))) {
+        copied.sort_unstable();
     }
-    ordered.append(&mut errors);
-    ordered.join("\n")
+    lines.join("\n")
 }
 
 /// Arguments of a command; what is the same to a worker is the same here.
 fn as_workers_take_it(args: &Value) -> Value {
     let mut args = args.clone();
+    if let Some(args) = args.as_object_mut() {
+        // No limit is the default of this one.
+        args.retain(|name, value| name != "maxTime" || !value.is_null());
+    }
     for (name, value) in args.as_object_mut().into_iter().flatten() {
         match (&**name, &*value) {
             // No change to the environment.

@@ -52,6 +52,8 @@ SPECIAL = {
     "extract": ("extract_fn", extract),
     "suppressionList": ("suppressionList", suppressions),
     "retry": ("retry", tuple),
+    # Buildbot calls what is no `bool` yet when it has rendered it.
+    "doStepIf": ("doStepIf", lambda found: found if isinstance(found, bool) else util.Transform(bool, value(found))),
     "commands": ("commands", lambda tables: [util.ShellArg(**value(table)) for table in tables]),
     "warningExtractor": (
         "warningExtractor",
