@@ -13,6 +13,11 @@ pub(crate) const PASSWORD: &str = "sekrit";
 /// Each is a builder of its own.
 pub(crate) struct Cases {
     builders: Vec<Case>,
+    schedulers: Vec<Value>,
+    /// What is reported, one after the other.
+    pub(crate) changes: Vec<Map<String, Value>>,
+    /// How many buildsets schedulers make of them.
+    scheduled: usize,
     /// Only some of them were asked for.
     pub(crate) partial: bool,
 }
@@ -48,8 +53,13 @@ impl Cases {
         let text = repository.fill_in(&fs::read_to_string(&path)?)?;
         let tables: Value =
             toml::from_str(&text).with_context(|| format!("cannot read {}", path.display()))?;
-        let tables = tables["builder"].as_array().context("there is no [[builder]]")?;
-        let mut builders = tables.iter().map(Case::new).collect::<anyhow::Result<Vec<_>>>()?;
+        let list = |name: &str| tables.get(name).and_then(Value::as_array).cloned().unwrap_or_default();
+        let (schedulers, changes) = (list("scheduler"), list("change"));
+        let changes =
+            changes.into_iter().map(|change| change.as_object().cloned().context("a change is a table"));
+        let changes = changes.collect::<anyhow::Result<_>>()?;
+        let scheduled = tables.get("buildsets").and_then(Value::as_u64).unwrap_or_default();
+        let mut builders = list("builder").iter().map(Case::new).collect::<anyhow::Result<Vec<_>>>()?;
         for case in &builders {
             ensure!(belongs(&case.name, file), "the name of case {:?} does not begin with {file}", case.name);
         }
@@ -57,16 +67,16 @@ impl Cases {
         builders.retain(|case| asked.is_empty() || asked.iter().any(|prefix| case.name.starts_with(prefix)));
         ensure!(!builders.is_empty(), "there is no such case in {file}");
         let partial = builders.len() < all;
-        Ok(Self { builders, partial })
+        Ok(Self { builders, schedulers, changes, scheduled: scheduled.try_into()?, partial })
     }
 
     pub(crate) fn names(&self) -> impl Iterator<Item = &str> {
         self.builders.iter().map(|case| &*case.name)
     }
 
-    /// How many builds there are.
+    /// How many buildsets there are.
     pub(crate) fn count(&self) -> usize {
-        self.builders.iter().map(|case| case.builds.len()).sum()
+        self.scheduled + self.builders.iter().map(|case| case.builds.len()).sum::<usize>()
     }
 
     /// Each build that is to be forced: its builder, and how.
@@ -87,6 +97,8 @@ impl Cases {
             .collect();
         json!({
             "builders": builders,
+            "changes": self.changes,
+            "schedulers": self.schedulers,
             "loader": directory().join("buildbot"),
             "password": PASSWORD,
         })
@@ -119,6 +131,12 @@ max_builds = 8
                 "[[scheduler]]\ntype = \"ForceScheduler\"\nname = \"force-{}\"\nbuilderNames = [{name}]\n",
                 case.name
             );
+        }
+        for scheduler in &self.schedulers {
+            text += "\n[[scheduler]]\n";
+            for (key, value) in scheduler.as_object().into_iter().flatten() {
+                text += &format!("{} = {}\n", quoted(key), inline(value));
+            }
         }
         text
     }

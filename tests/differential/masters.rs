@@ -77,6 +77,9 @@ impl Master {
         for (builder, build) in cases.builds() {
             master.force(builder, build)?;
         }
+        for change in &cases.changes {
+            master.change(change)?;
+        }
         master.work(scratch, port)?;
         Ok(master)
     }
@@ -111,16 +114,16 @@ impl Master {
     }
 
     fn force(&self, builder: &str, build: &Map<String, Value>) -> anyhow::Result<()> {
-        let mut args = vec!["force".to_owned(), builder.to_owned(), "--owner=tester".to_owned()];
-        for (key, value) in build {
-            match value {
-                Value::Object(properties) => {
-                    args.extend(properties.iter().map(|(name, value)| format!("--property={name}={value}")));
-                }
-                Value::String(text) => args.push(format!("--{key}={text}")),
-                other => args.push(format!("--{key}={other}")),
-            }
-        }
+        let args = ["force".into(), builder.into(), "--owner=tester".into()];
+        self.told(args.into_iter().chain(build.iter().flat_map(|(key, value)| options(key, value))).collect())
+    }
+
+    fn change(&self, change: &Map<String, Value>) -> anyhow::Result<()> {
+        let args = change.iter().flat_map(|(key, value)| options(key, value));
+        self.told(std::iter::once("change".to_owned()).chain(args).collect())
+    }
+
+    fn told(&self, args: Vec<String>) -> anyhow::Result<()> {
         let output = self.command(&args.iter().map(|arg| &**arg).collect::<Vec<_>>())?;
         ensure!(output.status.success(), "{args:?}: {}", String::from_utf8_lossy(&output.stderr));
         Ok(())
@@ -196,6 +199,19 @@ impl Drop for Master {
         self.worker = None;
         self.process.kill().ok();
         self.process.wait().ok();
+    }
+}
+
+/// A key of a build or a change as the command line has it.
+fn options(key: &str, value: &Value) -> Vec<String> {
+    match value {
+        Value::Object(properties) => {
+            properties.iter().map(|(name, value)| format!("--property={name}={value}")).collect()
+        }
+        Value::Array(files) => files.iter().filter_map(Value::as_str).map(str::to_owned).collect(),
+        Value::String(text) => vec![format!("--{key}={text}")],
+        other if key == "when_timestamp" => vec![format!("--when={other}")],
+        other => vec![format!("--{key}={other}")],
     }
 }
 
