@@ -11,4 +11,5 @@ mod generations;
 mod logs;
 mod operation;
 mod pools;
+mod steps;
 mod workers;
