@@ -1,4 +1,4 @@
-//! `examples/iam-policy.json` allows what `provider-ec2` calls, and nothing of EC2 beside it.
+//! `examples/iam-policy.json` allows what `provider-ec2` calls, and nothing of those services beside it.
 
 use std::{collections::BTreeSet, fs};
 
@@ -9,7 +9,10 @@ use crate::tools;
 
 const POLICY: &str = "examples/iam-policy.json";
 
-/// What names of EC2's calls begin with.
+/// Services that are called. (Others' actions are what EC2 does in the master's name.)
+const SERVICES: &[&str] = &["ec2:", "pricing:", "servicequotas:", "ssm:"];
+
+/// What names of calls begin with.
 const VERBS: &[&str] = &[
     "allocate",
     "associate",
@@ -51,14 +54,16 @@ fn differences(called: &BTreeSet<String>, allowed: &BTreeSet<String>) -> Vec<Str
     missing.chain(unused).collect()
 }
 
-/// Actions of EC2 that a policy allows.
+/// Actions of services that are called that a policy allows.
 fn allowed(policy: &Value) -> BTreeSet<String> {
     let statements = policy["Statement"].as_array().into_iter().flatten();
     let actions = statements.flat_map(|statement| match &statement["Action"] {
         Value::Array(actions) => actions.clone(),
         action => vec![action.clone()],
     });
-    actions.filter_map(|action| Some(action.as_str()?.strip_prefix("ec2:")?.to_owned())).collect()
+    let called =
+        |action: &str| SERVICES.iter().find_map(|service| action.strip_prefix(service)).map(str::to_owned);
+    actions.filter_map(|action| called(action.as_str()?)).collect()
 }
 
 /// `.describe_instances()` is a call of `DescribeInstances`.

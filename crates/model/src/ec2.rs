@@ -15,8 +15,10 @@ pub struct Template {
     pub credentials: Credentials,
     /// Where machines may be, in the order in which they are tried at the same price. Never empty.
     pub placements: Vec<Placement>,
-    /// What types they may have. Never empty.
+    /// What types they may have. Empty only where `requirements` say it.
     pub types: Vec<TypeChoice>,
+    /// What types have to be like, where none are named.
+    pub requirements: Option<Requirements>,
     /// Whether and how they are bought on the spot market.
     pub spot: Option<Spot>,
     /// Whether they may be bought on demand. True when there is no `spot`.
@@ -31,6 +33,8 @@ pub struct Template {
     pub instance_profile: Option<String>,
     /// More tags of instances, volumes, network interfaces and spot requests. None begins with `ganger:` or `aws:`.
     pub tags: BTreeMap<String, String>,
+    /// Whether a tag says until when a machine is surely somebody's.
+    pub expiry_tag: bool,
     /// Volumes, by device name.
     pub block_devices: Vec<BlockDevice>,
     /// Volumes that are there already, attached to the (one) machine of the pool.
@@ -43,6 +47,8 @@ pub struct Template {
     pub public_ip: Option<bool>,
     /// How many network hops away from the machine its metadata can be read.
     pub hop_limit: u8,
+    /// Whether machines that are stopped keep what is in their memory, on the root volume.
+    pub hibernate: bool,
     /// A file whose text becomes user data, with `@DOCUMENT@` replaced by the machine's document in base64; `None`: the
     /// document itself is the user data.
     pub user_data: Option<PathBuf>,
@@ -50,6 +56,24 @@ pub struct Template {
     pub silence: Duration,
     /// When the workspace is cleaned.
     pub clean: Clean,
+}
+
+impl Template {
+    /// What machines boot, in a word: the name under which an image is tried, trusted and left. For several placements their
+    /// images in order, unless they are the same. `None` when one has to be found, and `found` has not.
+    pub fn image_name(&self, found: impl Fn(usize) -> Option<String>) -> Option<String> {
+        let name = |(index, placement): (usize, &Placement)| match (&placement.image, &self.launch_template) {
+            (Some(Image::Id(id)), _) => Some(id.clone()),
+            (Some(Image::Newest { .. } | Image::Parameter(_)), _) => found(index),
+            (None, Some(LaunchTemplate { template, version })) => Some(format!("{template}:{version}")),
+            (None, None) => Some(String::new()),
+        };
+        let mut names = self.placements.iter().enumerate().map(name).collect::<Option<Vec<_>>>()?;
+        if names.windows(2).all(|pair| pair[0] == pair[1]) {
+            names.truncate(1);
+        }
+        Some(names.join(","))
+    }
 }
 
 /// Who makes calls.
@@ -125,6 +149,29 @@ pub struct TypeChoice {
     pub price: Money,
     /// How much faster builds are than on the slowest one.
     pub performance: f64,
+}
+
+/// What types of machines have to be like.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Requirements {
+    /// Virtual processors, at least.
+    pub vcpus_min: u32,
+    /// Virtual processors, at most.
+    pub vcpus_max: Option<u32>,
+    /// Memory in GiB, at least.
+    pub memory_min: f64,
+    /// Memory in GiB, at most.
+    pub memory_max: Option<f64>,
+    /// `x86_64` or `arm64`.
+    pub architecture: String,
+    /// Whether types of previous generations will do.
+    pub previous_generations: bool,
+    /// Whether types whose processors are throttled will do.
+    pub burstable: bool,
+    /// Forms of names that will not do: `m4.*`.
+    pub excluded: Vec<String>,
+    /// So many types, the cheapest.
+    pub most_types: u32,
 }
 
 /// How machines are bought on the spot market.

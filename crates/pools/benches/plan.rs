@@ -132,6 +132,7 @@ impl World {
         let view = View {
             spec: &self.spec,
             learned: &self.learned,
+            image: &self.spec.image,
             offerings: &self.offerings,
             supply: Supply {
                 live,

@@ -61,6 +61,9 @@ pub struct Capabilities {
     pub api: ApiBudget,
     /// How many more machines the provider's quota allows, if it says.
     pub quota: Option<Quota>,
+    /// The image that the provider found what is configured to mean now, for pools whose image has no name. Another one than
+    /// before is tried by a few machines first.
+    pub image: Option<String>,
     /// How soon after a listing another one is worth its price, while machines come and go.
     pub look: Look,
 }
@@ -151,7 +154,7 @@ pub struct LaunchRequest {
     pub others: Vec<Alternative>,
     /// A digest of what machines are made from, as a tag.
     pub template: String,
-    /// The image to boot.
+    /// The image to boot; empty when none was found yet.
     pub image: String,
     /// Proves at enrollment that a machine came from this call: [`crate::metadata::Enroll::ticket`]. The same each time the
     /// call is made, also after a restart.

@@ -324,6 +324,7 @@ impl Provider for Docker {
             stops: true,
             api: ApiBudget { calls: 20, calls_per_second: 10.0, instances: 100, instances_per_second: 10.0 },
             quota: None,
+            image: None,
             look: Look { going: Duration::from_secs(1), coming: Duration::from_secs(5) },
         };
         Box::pin(async move { Ok(capabilities) })

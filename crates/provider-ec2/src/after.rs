@@ -5,6 +5,7 @@ use aws_sdk_ec2::{
     Client,
     types::{Filter, Tag},
 };
+use jiff::{SignedDuration, Timestamp};
 use pools::{
     ProviderError,
     provider::{LaunchRequest, Machine, MachineStatus},
@@ -14,7 +15,7 @@ use secrecy::ExposeSecret;
 use crate::{
     Settings,
     bucket::{self, Class},
-    error,
+    clock, error,
     list::tag,
 };
 
@@ -52,6 +53,35 @@ pub(crate) async fn name_by_tags(
         named.push(machine);
     }
     Ok(named)
+}
+
+/// The master is here for at least so long, as far as those know who look for what was forgotten.
+const AHEAD: SignedDuration = SignedDuration::from_hours(48);
+
+/// The tag is written again when no more of that is left.
+const DAY: SignedDuration = SignedDuration::from_hours(24);
+
+/// The most machines in a call.
+const TAGGED: usize = 500;
+
+/// Says on machines until when they are surely somebody's, once a day.
+pub(crate) async fn extend(client: &Client, region: &str, machines: &[Machine]) -> Result<(), ProviderError> {
+    let Ok(now) = Timestamp::from_second(clock::now().epoch_seconds()) else { return Ok(()) };
+    let is_due = |machine: &&Machine| {
+        let said = machine.details.get("expires").and_then(|at| at.parse::<Timestamp>().ok());
+        let going = matches!(machine.status, MachineStatus::Terminated | MachineStatus::ShuttingDown);
+        !going && said.is_none_or(|at| at.duration_since(now) < DAY)
+    };
+    let due: Vec<_> = machines.iter().filter(is_due).map(|machine| machine.provider_id.clone()).collect();
+    let until = now.saturating_add(AHEAD).map(|at| at.strftime("%Y-%m-%dT%H:%M:%SZ").to_string());
+    let Ok(until) = until else { return Ok(()) };
+    for ids in due.chunks(TAGGED) {
+        bucket::turn(region, Class::Change).await?;
+        let tag = Tag::builder().key(tag::EXPIRES).value(&until).build();
+        let call = client.create_tags().set_resources(Some(ids.to_vec())).tags(tag);
+        call.send().await.map_err(|error| error::told("CreateTags", &error, false))?;
+    }
+    Ok(())
 }
 
 /// Takes the secret from a machine's tags, once it must have been used.

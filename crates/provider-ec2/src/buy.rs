@@ -13,19 +13,23 @@ use secrecy::SecretString;
 use crate::{
     after,
     bucket::{self, Class},
-    error,
+    error::{self, ON_DEMAND_QUOTA, SPOT_QUOTA},
     fleet::{self, Competitor},
-    launch, list,
+    image, launch, list,
     offer::Offer,
     provider::Inner,
-    user_data,
+    quota, user_data,
 };
 
 impl Inner {
     /// Starts the machines of a request, or finds those that an earlier call started.
     pub(crate) async fn launch(&self, request: &LaunchRequest) -> Result<Launched, ProviderError> {
         let settings = &self.settings;
-        let offer = self.offers.iter().find(|offer| offer.name == request.offering).ok_or_else(|| {
+        let mut offers = self.offers();
+        if offers.is_empty() {
+            offers = self.find_offers().await?;
+        }
+        let offer = offers.iter().find(|offer| offer.name == request.offering).ok_or_else(|| {
             let text = format!("there is no offering `{}` here (any more)", request.offering);
             error::config("UnknownOffering", text)
         })?;
@@ -41,7 +45,7 @@ impl Inner {
         }
         let region = self.region_of(offer);
         let client = self.client(region).await;
-        let competitors = fleet::competitors(settings, &self.offers, offer, request);
+        let competitors = fleet::competitors(settings, &offers, offer, request);
         let mut launched = match user_data::of(settings, self.text.as_deref(), request) {
             Ok(data) if competitors.len() > 1 => {
                 self.run_fleet(&client, region, &competitors, &data, request).await?
@@ -50,6 +54,14 @@ impl Inner {
             // An earlier call may have started it.
             Err(refusal) => self.of_call(region, request, refusal).await?,
         };
+        for (name, error) in &mut launched.refused {
+            if let Some(offer) = offers.iter().find(|offer| offer.name == *name) {
+                name_quota(error, offer);
+            }
+        }
+        if let Some(error) = &mut launched.short {
+            name_quota(error, offer);
+        }
         if settings.template.enrollment == Enrollment::Tags {
             launched.machines = after::name_by_tags(&client, region, request, launched.machines).await?;
         }
@@ -57,17 +69,16 @@ impl Inner {
         Ok(launched)
     }
 
-    async fn image(
-        &self,
-        client: &Client,
-        offer: &Offer,
-        wanted: &str,
-    ) -> Result<Option<String>, ProviderError> {
-        let placement = &self.settings.template.placements[offer.placement];
-        match &placement.image {
-            Some(image) => self.images.id(client, &placement.region, image, wanted).await.map(Some),
-            None => Ok(None),
+    /// What machines boot. `wanted` is what the pool wants, which after a bad image is the one before.
+    pub(crate) async fn image(&self, offer: &Offer, wanted: &str) -> Result<Option<String>, ProviderError> {
+        let placements = &self.settings.template.placements;
+        let placement = &placements[offer.placement];
+        let Some(image) = &placement.image else { return Ok(None) };
+        if let Some(id) = image::wanted(wanted, offer.placement, placements.len()) {
+            return Ok(Some(id.to_owned()));
         }
+        let clients = self.clients(&placement.region).await;
+        self.images.id(&clients, &placement.region, image).await.map(Some)
     }
 
     /// Buys what is asked for.
@@ -79,7 +90,7 @@ impl Inner {
         data: &SecretString,
         request: &LaunchRequest,
     ) -> Result<Launched, ProviderError> {
-        let image = self.image(client, offer, &request.image).await?;
+        let image = self.image(offer, &request.image).await?;
         bucket::turn(region, Class::Run).await?;
         let is_spot = offer.market == Market::Spot;
         let answer = launch::call(client, &self.settings, offer, image, data, request).send().await;
@@ -89,7 +100,8 @@ impl Inner {
                 Ok(had(request, answer.instances().iter().filter_map(of).collect()))
             }
             Err(error) => {
-                let refusal = error::told("RunInstances", &error, is_spot);
+                let mut refusal = error::told("RunInstances", &error, is_spot);
+                name_quota(&mut refusal, offer);
                 self.of_call_with_other_content(region, request, refusal).await
             }
         }
@@ -108,14 +120,14 @@ impl Inner {
         let Some(choice) = &settings.template.fleet else {
             return self.run(client, region, first, data, request).await;
         };
-        let image = self.image(client, first, &request.image).await?;
+        let image = self.image(first, &request.image).await?;
         let (templates, placement) = (&self.templates, first.placement);
         let name = templates.ensure(client, region, settings, placement, &request.template).await?;
         bucket::turn(region, Class::Run).await?;
         let by = (&*name, image.as_deref());
         match fleet::call(client, settings, choice, by, competitors, data, request).send().await {
             Ok(answer) => {
-                let quotes = self.quotes().await.unwrap_or_default();
+                let (quotes, _) = self.quotes().await;
                 let mut prices = HashMap::new();
                 for (offer, _) in competitors {
                     let quote = match offer.market {
@@ -166,6 +178,16 @@ impl Inner {
             found if found.is_empty() => Err(refusal),
             found => Ok(had(request, found)),
         }
+    }
+}
+
+/// Says of which family a quota of processors is: EC2 does not.
+fn name_quota(error: &mut ProviderError, offer: &Offer) {
+    if let ErrorKind::Quota(Some(name)) = &mut error.kind
+        && [ON_DEMAND_QUOTA, SPOT_QUOTA].contains(&&**name)
+        && let Some(code) = quota::code(&offer.instance_type, offer.market)
+    {
+        code.clone_into(name);
     }
 }
 

@@ -1,6 +1,9 @@
 //! Which image machines boot.
 
-use std::collections::HashMap;
+use std::{
+    collections::HashMap,
+    sync::{Mutex, PoisonError},
+};
 
 use aws_sdk_ec2::{
     Client,
@@ -9,54 +12,89 @@ use aws_sdk_ec2::{
 use model::ec2::Image;
 use pools::ProviderError;
 use regex::Regex;
-use tokio::{
-    sync::Mutex,
-    time::{Duration, Instant},
-};
+use tokio::time::{Duration, Instant};
 
 use crate::{
     bucket::{self, Class},
+    clients::Region,
     error,
 };
 
 /// For so long the newest image is taken for the newest.
 const FRESH: Duration = Duration::from_secs(300);
 
-/// The newest images, by region and what was looked for.
+/// Images that were found, by region and what was looked for.
 #[derive(Debug, Default)]
 pub(crate) struct Images(Mutex<HashMap<String, (String, Instant)>>);
 
 impl Images {
-    /// What `RunInstances` is given as the image. `wanted` is what the pool wants, which after a bad image is the one before.
+    /// The image that is meant now. Where nobody can say just now, it is what it was.
     pub(crate) async fn id(
         &self,
-        client: &Client,
+        clients: &Region,
         region: &str,
         image: &Image,
-        wanted: &str,
     ) -> Result<String, ProviderError> {
-        match image {
-            Image::Id(_) if wanted.starts_with("ami-") => Ok(wanted.to_owned()),
-            Image::Id(id) => Ok(id.clone()),
-            Image::Parameter(name) => Ok(format!("resolve:ssm:{name}")),
-            Image::Newest { name, location, owners } => {
-                let key = format!("{region} {image:?}");
-                let mut known = self.0.lock().await;
-                if let Some((id, at)) = known.get(&key)
-                    && at.elapsed() < FRESH
-                {
-                    return Ok(id.clone());
-                }
-                let found = find(client, region, name.as_deref(), owners).await?;
-                let id = newest(found, location.as_deref())?.ok_or_else(|| {
-                    let text = format!("no image in {region} is like the one that is configured");
-                    error::config("InvalidAMIID.NotFound", text)
-                })?;
-                known.insert(key, (id.clone(), Instant::now()));
+        if let Image::Id(id) = image {
+            return Ok(id.clone());
+        }
+        let key = format!("{region} {image:?}");
+        let known = self.0.lock().unwrap_or_else(PoisonError::into_inner).get(&key).cloned();
+        if let Some((id, at)) = &known
+            && at.elapsed() < FRESH
+        {
+            return Ok(id.clone());
+        }
+        match (look_up(clients, region, image).await, known) {
+            (Ok(id), _) => {
+                let found = (id.clone(), Instant::now());
+                self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(key, found);
                 Ok(id)
             }
+            (Err(error), Some((id, _))) => {
+                tracing::warn!(region, image = id, code = error.code, "still this image: {}", error.text);
+                Ok(id)
+            }
+            (Err(error), None) => Err(error),
         }
     }
+}
+
+/// The part of a pool's image that is for a placement: what is tried, or gone back to. `None` when nothing was found yet.
+pub(crate) fn wanted(image: &str, placement: usize, placements: usize) -> Option<&str> {
+    let parts: Vec<_> = image.split(',').collect();
+    let part = if parts.len() == placements { parts.get(placement) } else { parts.first() };
+    part.copied().filter(|id| id.starts_with("ami-") && (parts.len() == 1 || parts.len() == placements))
+}
+
+async fn look_up(clients: &Region, region: &str, image: &Image) -> Result<String, ProviderError> {
+    let missing = |text: String| error::config("InvalidAMIID.NotFound", text);
+    match image {
+        Image::Id(id) => Ok(id.clone()),
+        Image::Newest { name, location, owners } => {
+            let found = find(&clients.ec2, region, name.as_deref(), owners).await?;
+            newest(found, location.as_deref())?
+                .ok_or_else(|| missing(format!("no image in {region} is like the one that is configured")))
+        }
+        Image::Parameter(name) => {
+            bucket::turn(region, Class::Describe).await?;
+            let found = clients.parameters.get_parameters().names(name).send().await;
+            let found = found.map_err(|error| error::told("GetParameters", &error, false))?;
+            let value = found.parameters().first().and_then(|parameter| parameter.value());
+            let value =
+                value.ok_or_else(|| missing(format!("there is no parameter {name} in {region}")))?.trim();
+            if is_id(value) {
+                return Ok(value.to_owned());
+            }
+            Err(missing(format!("parameter {name} in {region} does not name an image: it has no `ami-…`")))
+        }
+    }
+}
+
+/// Whether this can be the id of an image.
+fn is_id(value: &str) -> bool {
+    let digits = value.strip_prefix("ami-").unwrap_or_default();
+    (8..=32).contains(&digits.len()) && digits.bytes().all(|byte| byte.is_ascii_hexdigit())
 }
 
 async fn find(
@@ -109,6 +147,14 @@ fn newest(found: Vec<Found>, location: Option<&str>) -> Result<Option<String>, P
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn each_placement_has_its_part_of_the_image() {
+        assert_eq!(wanted("ami-1", 2, 3), Some("ami-1"), "the same for all");
+        assert_eq!(wanted("ami-1,ami-2,ami-1", 1, 3), Some("ami-2"));
+        assert_eq!(wanted("ami-1,ami-2", 0, 3), None, "of placements that are no more");
+        assert_eq!((wanted("", 0, 1), wanted("lt-1:3", 0, 1)), (None, None));
+    }
 
     fn image(id: &str, location: &str, created: &str) -> Found {
         Found::builder().image_id(id).image_location(location).creation_date(created).build()

@@ -4,11 +4,12 @@ use aws_sdk_ec2::{
     Client,
     operation::run_instances::builders::RunInstancesFluentBuilder,
     types::{
-        BlockDeviceMapping, EbsBlockDevice, HttpTokensState, IamInstanceProfileSpecification,
-        InstanceInterruptionBehavior, InstanceMarketOptionsRequest, InstanceMetadataEndpointState,
-        InstanceMetadataOptionsRequest, InstanceMetadataTagsState, InstanceNetworkInterfaceSpecification,
-        InstanceType, LaunchTemplateSpecification, MarketType, Placement, ResourceType, ShutdownBehavior,
-        SpotInstanceType, SpotMarketOptions, Tag, TagSpecification, Tenancy, VolumeType,
+        BlockDeviceMapping, EbsBlockDevice, HibernationOptionsRequest, HttpTokensState,
+        IamInstanceProfileSpecification, InstanceInterruptionBehavior, InstanceMarketOptionsRequest,
+        InstanceMetadataEndpointState, InstanceMetadataOptionsRequest, InstanceMetadataTagsState,
+        InstanceNetworkInterfaceSpecification, InstanceType, LaunchTemplateSpecification, MarketType,
+        Placement, ResourceType, ShutdownBehavior, SpotInstanceType, SpotMarketOptions, Tag,
+        TagSpecification, Tenancy, VolumeType,
     },
 };
 use model::ec2::{BlockDevice, Enrollment, LaunchTemplate, Template};
@@ -82,6 +83,9 @@ pub(crate) fn call(
     if zone.is_some() || template.tenancy.is_some() {
         let tenancy = template.tenancy.as_deref().map(Tenancy::from);
         call = call.placement(Placement::builder().set_availability_zone(zone).set_tenancy(tenancy).build());
+    }
+    if template.hibernate {
+        call = call.hibernation_options(HibernationOptionsRequest::builder().configured(true).build());
     }
     for device in &template.block_devices {
         call = call.block_device_mappings(block_device(device));

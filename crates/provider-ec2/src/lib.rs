@@ -22,8 +22,11 @@ mod market;
 mod offer;
 pub mod preflight;
 mod provider;
+mod quota;
+mod sale;
 mod settings;
 mod template;
+mod types;
 mod user_data;
 mod warnings;
 

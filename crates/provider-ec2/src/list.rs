@@ -32,6 +32,8 @@ pub(crate) mod tag {
     pub(crate) const OFFERING: &str = "ganger:offering";
     /// Its row in the ledger, when it is the only machine of its call or was told by its tags.
     pub(crate) const INSTANCE: &str = "ganger:instance";
+    /// When it may be ended by whoever looks for what was forgotten.
+    pub(crate) const EXPIRES: &str = "ganger:expires";
     /// A one-time secret, until it was used.
     pub(crate) const SECRET: &str = "ganger:secret";
 }
@@ -96,7 +98,9 @@ pub(crate) fn machine(region: &str, account: Option<&str>, instance: &Instance) 
             .map(str::to_owned)
     };
     let zone = instance.placement().and_then(|placement| placement.availability_zone());
+    let expires = tag(tag::EXPIRES);
     let details = [
+        ("expires", expires.as_deref()),
         ("address", instance.public_ip_address()),
         ("private-address", instance.private_ip_address()),
         ("zone", zone),

@@ -1,6 +1,9 @@
 //! The spot market: what machines cost there, and what is bid for them.
 
-use std::collections::HashMap;
+use std::{
+    collections::HashMap,
+    sync::{Mutex, PoisonError},
+};
 
 use aws_sdk_ec2::{
     Client,
@@ -12,10 +15,7 @@ use model::{
     pool::Money,
 };
 use pools::ProviderError;
-use tokio::{
-    sync::Mutex,
-    time::{Duration, Instant},
-};
+use tokio::time::{Duration, Instant};
 
 use crate::{
     bucket::{self, Class},
@@ -56,11 +56,11 @@ impl Prices {
         types: &[String],
         product: &str,
     ) -> Result<Quotes, ProviderError> {
-        let mut known = self.0.lock().await;
-        if let Some((quotes, at)) = known.get(region)
+        let known = self.0.lock().unwrap_or_else(PoisonError::into_inner).get(region).cloned();
+        if let Some((quotes, at)) = known
             && at.elapsed() < FRESH
         {
-            return Ok(quotes.clone());
+            return Ok(quotes);
         }
         bucket::turn(region, Class::Describe).await?;
         let now = clock::now().epoch_seconds();
@@ -83,7 +83,8 @@ impl Prices {
         }
         let quotes: Quotes =
             history.into_iter().filter_map(|(key, points)| Some((key, quote(points, now)?))).collect();
-        known.insert(region.to_owned(), (quotes.clone(), Instant::now()));
+        let known = (quotes.clone(), Instant::now());
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(region.to_owned(), known);
         Ok(quotes)
     }
 }

@@ -1,7 +1,7 @@
 //! What there is to buy: each place, with each type, on each market.
 
 use model::{
-    ec2::{Placement, Template},
+    ec2::{Placement, Template, TypeChoice},
     pool::Money,
 };
 use pools::{Market, Offering, provider::Machine};
@@ -55,8 +55,9 @@ impl At {
 const LOSS_PER_HOUR: f64 = 0.01;
 
 impl Offer {
-    /// Everything that a template allows. Names are unique, as long as the template names nothing twice.
-    pub(crate) fn all(template: &Template) -> Vec<Self> {
+    /// Everything that a template allows, with the types that there are in a region. Names are unique, as long as nothing is
+    /// named twice.
+    pub(crate) fn all(template: &Template, types: impl Fn(&str) -> Vec<TypeChoice>) -> Vec<Self> {
         let mut markets = Vec::new();
         if template.spot.is_some() {
             markets.push((Market::Spot, "spot"));
@@ -66,8 +67,9 @@ impl Offer {
         }
         let mut offers = Vec::new();
         for (index, placement) in template.placements.iter().enumerate() {
+            let types = types(&placement.region);
             for at in At::all(placement) {
-                for choice in &template.types {
+                for choice in &types {
                     for (market, word) in &markets {
                         offers.push(Self {
                             name: format!("{}/{}/{word}", at.name(placement), choice.name),

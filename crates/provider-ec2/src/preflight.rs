@@ -1,7 +1,9 @@
 //! Everything that would fail at night, asked for now: credentials, image, types, places, prices, permissions.
 
+use std::collections::BTreeSet;
+
 use aws_sdk_ec2::{Client, error::ProvideErrorMetadata, types::InstanceType};
-use model::{InstanceId, ec2::Image, pool::Money};
+use model::{InstanceId, pool::Money};
 use pools::{
     Market, ProviderError, Token,
     provider::{LaunchRequest, Member},
@@ -11,6 +13,7 @@ use crate::{
     Ec2, Settings, error, fleet, launch, list, market,
     offer::{At, Offer},
     provider::Inner,
+    quota::{self, Room},
     template, user_data,
 };
 
@@ -103,6 +106,10 @@ pub async fn preflight(settings: &Settings) -> Vec<Finding> {
         }
     };
     let inner = &provider.0;
+    let offers = match inner.find_offers().await {
+        Ok(offers) => offers,
+        Err(error) => return vec![Finding::refused("types and their prices", &error)],
+    };
     for region in inner.regions() {
         let client = inner.client(&region).await;
         let subject = format!("{region}: credentials and listing");
@@ -117,12 +124,13 @@ pub async fn preflight(settings: &Settings) -> Vec<Finding> {
                 continue;
             }
         }
-        findings.extend(types(inner, &client, &region).await);
+        findings.extend(types(inner, &client, &region, &offers).await);
+        findings.extend(quotas(inner, &region, &offers).await);
         findings.extend(images(inner, &client, &region).await);
-        findings.extend(launches(inner, &client, &region).await);
-        findings.extend(fleet(inner, &client, &region).await);
+        findings.extend(launches(inner, &client, &region, &offers).await);
+        findings.extend(fleet(inner, &client, &region, &offers).await);
     }
-    findings.extend(prices(inner).await);
+    findings.extend(prices(inner, &offers).await);
     findings.push(Finding::doubtful(
         "ending machines",
         "whether ec2:TerminateInstances is allowed shows only when a machine is to go",
@@ -132,22 +140,62 @@ pub async fn preflight(settings: &Settings) -> Vec<Finding> {
 }
 
 /// Whether types exist, in the zones where they are wanted.
-async fn types(inner: &Inner, client: &Client, region: &str) -> Vec<Finding> {
+async fn types(inner: &Inner, client: &Client, region: &str, offers: &[Offer]) -> Vec<Finding> {
+    let source = match &inner.settings.template.requirements {
+        Some(_) => "AWS's price list",
+        None => "ganger.toml",
+    };
     let mut findings = Vec::new();
-    for choice in &inner.settings.template.types {
-        let subject = format!("{region}: type {}", choice.name);
-        let found =
-            client.describe_instance_types().instance_types(InstanceType::from(&*choice.name)).send().await;
+    for name in inner.type_names(offers, region) {
+        let subject = format!("{region}: type {name}");
+        let found = client.describe_instance_types().instance_types(InstanceType::from(&*name)).send().await;
+        let price =
+            offers.iter().find(|offer| offer.instance_type == name && inner.region_of(offer) == region);
+        let price = price.map_or_else(String::new, |offer| offer.price.to_string());
         findings.push(match found {
             Ok(found) => match found.instance_types().first() {
                 Some(found) => {
                     let cpus = found.v_cpu_info().and_then(|info| info.default_v_cpus()).unwrap_or(0);
                     let memory = found.memory_info().and_then(|info| info.size_in_mib()).unwrap_or(0);
-                    Finding::good(&subject, format!("{cpus} processors, {memory} MiB of memory"))
+                    let text = format!(
+                        "{cpus} processors, {memory} MiB of memory, {price} an hour on demand by {source}"
+                    );
+                    Finding::good(&subject, text)
                 }
                 None => Finding::bad(&subject, "there is no such type in this region", "name another one"),
             },
             Err(error) => Finding::refused(&subject, &error::told("DescribeInstanceTypes", &error, false)),
+        });
+    }
+    findings
+}
+
+/// What the account's quotas allow.
+async fn quotas(inner: &Inner, region: &str, offers: &[Offer]) -> Vec<Finding> {
+    let offers = offers.iter().filter(|offer| inner.region_of(offer) == region);
+    let codes: BTreeSet<_> =
+        offers.filter_map(|offer| quota::code(&offer.instance_type, offer.market)).collect();
+    let rooms = inner.rooms(region).await;
+    let mut findings = Vec::new();
+    for code in codes {
+        let subject = format!("{region}: quota {code}");
+        findings.push(match (rooms.get(code), inner.ask_for_limit(region, code).await) {
+            (Some(Room { limit, used }), _) if used < limit => {
+                Finding::good(&subject, format!("{limit} processors, of which {used} are used"))
+            }
+            (Some(Room { limit, used }), _) => Finding::doubtful(
+                &subject,
+                format!("{used} of {limit} processors are used: nothing more can be started"),
+                "ask for more in Service Quotas",
+            ),
+            (None, Err(error)) => Finding::doubtful(
+                &subject,
+                format!("not known, so EC2 refuses what is too much: {error}"),
+                "give the master's role the policy in examples/iam-policy.json",
+            ),
+            (None, Ok(_)) => {
+                Finding::doubtful(&subject, "nobody says what is used", "look into Service Quotas")
+            }
         });
     }
     findings
@@ -164,11 +212,7 @@ async fn images(inner: &Inner, client: &Client, region: &str) -> Vec<Finding> {
                 findings.push(Finding::good(&subject, "as the launch template says"));
                 continue;
             }
-            Some(Image::Parameter(name)) => {
-                findings.push(Finding::good(&subject, format!("EC2 reads it from the parameter {name}")));
-                continue;
-            }
-            Some(image) => match inner.images.id(client, region, image, "").await {
+            Some(image) => match inner.images.id(&inner.clients(region).await, region, image).await {
                 Ok(id) => id,
                 Err(error) => {
                     findings.push(Finding::refused(&subject, &error));
@@ -201,11 +245,11 @@ async fn images(inner: &Inner, client: &Client, region: &str) -> Vec<Finding> {
 }
 
 /// Whether EC2 would take each call, as it says itself (`DryRun`).
-async fn launches(inner: &Inner, client: &Client, region: &str) -> Vec<Finding> {
+async fn launches(inner: &Inner, client: &Client, region: &str, offers: &[Offer]) -> Vec<Finding> {
     let mut findings = Vec::new();
-    for offer in inner.offers.iter().filter(|offer| inner.region_of(offer) == region) {
+    for offer in offers.iter().filter(|offer| inner.region_of(offer) == region) {
         let subject = format!("{region}: launch of {}", offer.name);
-        findings.push(match dry(inner, client, region, offer).await {
+        findings.push(match dry(inner, client, offer).await {
             Ok(()) => Finding::good(&subject, "EC2 would start machines like that"),
             Err(error) => Finding::refused(&subject, &error),
         });
@@ -214,16 +258,16 @@ async fn launches(inner: &Inner, client: &Client, region: &str) -> Vec<Finding> 
 }
 
 /// Whether what competes may be bought in one call.
-async fn fleet(inner: &Inner, client: &Client, region: &str) -> Vec<Finding> {
+async fn fleet(inner: &Inner, client: &Client, region: &str, offers: &[Offer]) -> Vec<Finding> {
     let settings = &inner.settings;
     let Some(choice) = &settings.template.fleet else { return Vec::new() };
     let mut findings = Vec::new();
-    let mut first = inner.offers.iter().filter(|offer| inner.region_of(offer) == region);
+    let mut first = offers.iter().filter(|offer| inner.region_of(offer) == region);
     let Some((offer, other)) = first.find_map(|offer| {
         let alike = |other: &&Offer| {
             (other.market, other.placement) == (offer.market, offer.placement) && other.name != offer.name
         };
-        inner.offers.iter().find(alike).map(|other| (offer, other))
+        offers.iter().find(alike).map(|other| (offer, other))
     }) else {
         return findings;
     };
@@ -284,14 +328,11 @@ fn request(settings: &Settings, offer: &Offer) -> LaunchRequest {
     }
 }
 
-async fn dry(inner: &Inner, client: &Client, region: &str, offer: &Offer) -> Result<(), ProviderError> {
+async fn dry(inner: &Inner, client: &Client, offer: &Offer) -> Result<(), ProviderError> {
     let settings = &inner.settings;
     let request = request(settings, offer);
     let data = user_data::of(settings, settings.text().ok().flatten().as_deref(), &request)?;
-    let image = match &settings.template.placements[offer.placement].image {
-        Some(image) => Some(inner.images.id(client, region, image, "").await?),
-        None => None,
-    };
+    let image = inner.image(offer, "").await?;
     let call = launch::call(client, settings, offer, image, &data, &request).dry_run(true);
     match call.send().await {
         // A service that does not know DryRun has started one.
@@ -304,14 +345,15 @@ async fn dry(inner: &Inner, client: &Client, region: &str, offer: &Offer) -> Res
 }
 
 /// Whether anything could be bought at today's prices.
-async fn prices(inner: &Inner) -> Vec<Finding> {
+async fn prices(inner: &Inner, offers: &[Offer]) -> Vec<Finding> {
     let Some(spot) = &inner.settings.template.spot else { return Vec::new() };
-    let quotes = match inner.quotes().await {
-        Ok(quotes) => quotes,
-        Err(error) => return vec![Finding::refused("spot prices", &error)],
+    let (quotes, silent) = inner.quotes().await;
+    let refused = |(region, error): &(String, ProviderError)| {
+        Finding::refused(&format!("{region}: spot prices"), error)
     };
-    let mut findings = Vec::new();
-    for offer in inner.offers.iter().filter(|offer| offer.market == Market::Spot) {
+    let mut findings: Vec<_> = silent.iter().map(refused).collect();
+    let says = |offer: &&Offer| quotes.contains_key(inner.region_of(offer));
+    for offer in offers.iter().filter(|offer| offer.market == Market::Spot).filter(says) {
         let subject = format!("price of {}", offer.name);
         let quote = match inner.quote(offer, &quotes).await {
             Ok(quote) => quote,

@@ -1,35 +1,34 @@
 //! The provider.
 
 use std::{
-    collections::{BTreeMap, HashMap},
-    sync::Arc,
+    collections::{BTreeMap, BTreeSet, HashMap},
+    sync::{Arc, Mutex, PoisonError},
 };
 
 use aws_sdk_ec2::{Client, types::Filter};
 use base64::{Engine as _, prelude::BASE64_STANDARD};
 use model::ec2::Enrollment;
 use pools::{
-    Capabilities, Market, Provider, ProviderError, Token, Warning,
-    provider::{Answer, ApiBudget, ErrorKind, LaunchRequest, Launched, Look, Machine, MachineStatus},
+    Capabilities, Provider, ProviderError, Token, Warning,
+    provider::{Answer, ErrorKind, LaunchRequest, Launched, Machine, MachineStatus},
 };
-use tokio::{sync::Mutex, time::Duration};
+use tokio::time::Duration;
 
 use crate::{
     Settings, SettingsError, after,
     bucket::{self, Class},
-    clients::Clients,
+    clients::{Clients, Region},
     clock, error,
     image::Images,
     known::Known,
     list,
-    market::{self, Prices, Quotes},
+    market::{Prices, Quote, Quotes},
     offer::{At, Offer},
+    quota::Headroom,
     template::Templates,
+    types::Types,
     warnings::Watch,
 };
-
-/// The most machines in one call: half of what EC2's bucket for machines holds.
-const BATCH: u32 = 500;
 
 /// The end of a console that is kept.
 const CONSOLE: usize = 64 * 1024;
@@ -46,11 +45,14 @@ pub(crate) struct Inner {
     pub(crate) settings: Settings,
     /// The text that becomes user data.
     pub(crate) text: Option<String>,
-    pub(crate) offers: Vec<Offer>,
+    /// What there was to buy when it was last looked for.
+    pub(crate) offers: Mutex<Arc<Vec<Offer>>>,
+    pub(crate) types: Types,
     pub(crate) clients: Clients,
     pub(crate) images: Images,
     pub(crate) templates: Templates,
     pub(crate) prices: Prices,
+    pub(crate) headroom: Headroom,
     pub(crate) known: Known,
     pub(crate) watch: Watch,
     /// Zones of subnets.
@@ -67,15 +69,17 @@ impl Ec2 {
             return Err(problem);
         }
         let text = settings.text()?;
-        let offers = Offer::all(&settings.template);
+        let offers = Offer::all(&settings.template, |_| settings.template.types.clone());
         Ok(Self(Arc::new(Inner {
             settings,
             text,
-            offers,
+            offers: Mutex::new(Arc::new(offers)),
+            types: Types::default(),
             clients: Clients::default(),
             images: Images::default(),
             templates: Templates::default(),
             prices: Prices::default(),
+            headroom: Headroom::default(),
             known: Known::default(),
             watch: Watch::default(),
             zones: Mutex::default(),
@@ -84,8 +88,12 @@ impl Ec2 {
 }
 
 impl Inner {
-    pub(crate) async fn client(&self, region: &str) -> Client {
+    pub(crate) async fn clients(&self, region: &str) -> Region {
         self.clients.of(&self.settings.template, region).await
+    }
+
+    pub(crate) async fn client(&self, region: &str) -> Client {
+        self.clients(region).await.ec2
     }
 
     /// Regions of the template, each once.
@@ -103,16 +111,26 @@ impl Inner {
         &self.settings.template.placements[offer.placement].region
     }
 
-    /// What types cost on the spot market, by region.
-    pub(crate) async fn quotes(&self) -> Result<BTreeMap<String, Quotes>, ProviderError> {
-        let Some(spot) = &self.settings.template.spot else { return Ok(BTreeMap::new()) };
-        let types: Vec<_> = self.settings.template.types.iter().map(|choice| choice.name.clone()).collect();
-        let mut quotes = BTreeMap::new();
+    /// What types cost on the spot market, by region, and which regions do not say.
+    pub(crate) async fn quotes(&self) -> (BTreeMap<String, Quotes>, Vec<(String, ProviderError)>) {
+        let (mut quotes, mut silent) = (BTreeMap::new(), Vec::new());
+        let Some(spot) = &self.settings.template.spot else { return (quotes, silent) };
+        let offers = self.offers();
         for region in self.regions() {
+            let types = self.type_names(&offers, &region);
             let client = self.client(&region).await;
-            quotes.insert(region.clone(), self.prices.of(&client, &region, &types, &spot.product).await?);
+            match self.prices.of(&client, &region, &types, &spot.product).await {
+                Ok(found) => drop(quotes.insert(region, found)),
+                Err(error) => silent.push((region, error)),
+            }
         }
-        Ok(quotes)
+        (quotes, silent)
+    }
+
+    /// Types of what there is to buy in a region, each once.
+    pub(crate) fn type_names(&self, offers: &[Offer], region: &str) -> Vec<String> {
+        let here = offers.iter().filter(|offer| self.region_of(offer) == region);
+        here.map(|offer| offer.instance_type.clone()).collect::<BTreeSet<_>>().into_iter().collect()
     }
 
     /// What an offer costs on the spot market: the dearest zone counts where it can be any.
@@ -120,7 +138,7 @@ impl Inner {
         &self,
         offer: &Offer,
         quotes: &BTreeMap<String, Quotes>,
-    ) -> Result<Option<market::Quote>, ProviderError> {
+    ) -> Result<Option<Quote>, ProviderError> {
         let region = self.region_of(offer);
         let Some(quotes) = quotes.get(region) else { return Ok(None) };
         let zone = match &offer.at {
@@ -135,8 +153,8 @@ impl Inner {
     }
 
     async fn zone(&self, region: &str, subnet: &str) -> Result<String, ProviderError> {
-        let mut zones = self.zones.lock().await;
-        if let Some(zone) = zones.get(subnet) {
+        let zones = || self.zones.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(zone) = zones().get(subnet) {
             return Ok(zone.clone());
         }
         bucket::turn(region, Class::Describe).await?;
@@ -145,50 +163,8 @@ impl Inner {
         let zone = found.subnets().first().and_then(|found| found.availability_zone()).ok_or_else(|| {
             error::config("InvalidSubnetID.NotFound", format!("there is no subnet {subnet} in {region}"))
         })?;
-        zones.insert(subnet.to_owned(), zone.to_owned());
+        zones().insert(subnet.to_owned(), zone.to_owned());
         Ok(zone.to_owned())
-    }
-
-    async fn capabilities(&self) -> Result<Capabilities, ProviderError> {
-        let template = &self.settings.template;
-        let quotes = self.quotes().await?;
-        let mut offerings = Vec::new();
-        for offer in &self.offers {
-            match (offer.market, &template.spot) {
-                (Market::Spot, Some(spot)) => {
-                    let quote = self.quote(offer, &quotes).await?;
-                    let Some(bid) = market::bid(spot, offer.price, quote) else {
-                        tracing::debug!(offer.name, "the market says no price for it, so nothing is bid");
-                        continue;
-                    };
-                    let now = quote.map_or(bid, |quote| quote.now);
-                    if market::is_close(bid, now) && quote.is_some() {
-                        tracing::info!(
-                            pool = self.settings.pool,
-                            offering = offer.name,
-                            market = %now,
-                            bid = %bid,
-                            "not offered: its market is above 80 % of the bid"
-                        );
-                        continue;
-                    }
-                    offerings.push(offer.offering(now, Some(bid)));
-                }
-                _ => offerings.push(offer.offering(offer.price, None)),
-            }
-        }
-        Ok(Capabilities {
-            offerings,
-            batch: match template.enrollment {
-                Enrollment::Secret => 1,
-                Enrollment::Identity | Enrollment::Tags => BATCH,
-            },
-            // Spot machines that are bought once cannot be stopped.
-            stops: template.spot.is_none(),
-            api: ApiBudget::default(),
-            quota: None,
-            look: Look::default(),
-        })
     }
 
     /// The machines in a region that these filters let through.
@@ -198,10 +174,10 @@ impl Inner {
         filters: Vec<Filter>,
     ) -> Result<Vec<Machine>, ProviderError> {
         let mut machines = list::machines(&self.client(region).await, region, filters).await?;
+        let offers = self.offers();
         // A fleet's machines have no tag that says what was bought.
         for machine in machines.iter_mut().filter(|machine| machine.offering.is_none()) {
-            let bought =
-                self.offers.iter().find(|offer| offer.is_of(region, machine, &self.settings.template));
+            let bought = offers.iter().find(|offer| offer.is_of(region, machine, &self.settings.template));
             machine.offering = bought.map(|offer| offer.name.clone());
         }
         Ok(machines)
@@ -223,6 +199,11 @@ impl Inner {
         if let Err(error) = after::equip(client, region, &self.settings, machines).await {
             tracing::warn!(pool = self.settings.pool, region, code = error.code, "{}", error.text);
         }
+        if self.settings.template.expiry_tag
+            && let Err(error) = after::extend(client, region, machines).await
+        {
+            tracing::warn!(pool = self.settings.pool, region, code = error.code, "{}", error.text);
+        }
         if self.settings.template.fleet.is_some()
             && let Err(error) = self.templates.sweep(client, region, &self.settings).await
         {
@@ -236,12 +217,13 @@ impl Inner {
         let going = |machine: &&Machine| {
             matches!(machine.status, MachineStatus::Terminated | MachineStatus::ShuttingDown)
         };
-        for machine in machines.iter().filter(is_old).filter(|machine| !going(machine)) {
-            if self.watch.is_first(&machine.provider_id)
-                && let Err(error) = after::forget_secret(client, region, &machine.provider_id).await
-            {
-                self.watch.again(&machine.provider_id);
-                tracing::warn!(pool = self.settings.pool, region, code = error.code, "{}", error.text);
+        let to_forget = self.watch.to_forget(region, machines);
+        for machine in to_forget.into_iter().filter(is_old).filter(|machine| !going(machine)) {
+            match after::forget_secret(client, region, &machine.provider_id).await {
+                Ok(()) => self.watch.forgot(region, &machine.provider_id),
+                Err(error) => {
+                    tracing::warn!(pool = self.settings.pool, region, code = error.code, "{}", error.text);
+                }
             }
         }
     }
@@ -296,7 +278,8 @@ impl Inner {
     async fn stop(&self, id: &str) -> Result<(), ProviderError> {
         let (region, _) = self.stoppable(id).await?;
         bucket::turn(&region, Class::Change).await?;
-        let call = self.client(&region).await.stop_instances().instance_ids(id);
+        let hibernate = self.settings.template.hibernate.then_some(true);
+        let call = self.client(&region).await.stop_instances().instance_ids(id).set_hibernate(hibernate);
         call.send().await.map(drop).map_err(|error| error::told("StopInstances", &error, false))
     }
 

@@ -11,11 +11,12 @@ use aws_sdk_ec2::{
     operation::create_launch_template::builders::CreateLaunchTemplateFluentBuilder,
     types::{
         LaunchTemplateBlockDeviceMappingRequest, LaunchTemplateEbsBlockDeviceRequest,
-        LaunchTemplateHttpTokensState, LaunchTemplateIamInstanceProfileSpecificationRequest,
-        LaunchTemplateInstanceMetadataEndpointState, LaunchTemplateInstanceMetadataOptionsRequest,
-        LaunchTemplateInstanceMetadataTagsState, LaunchTemplateInstanceNetworkInterfaceSpecificationRequest,
-        LaunchTemplatePlacementRequest, RequestLaunchTemplateData, ResourceType, ShutdownBehavior, Tag,
-        TagSpecification, Tenancy, VolumeType,
+        LaunchTemplateHibernationOptionsRequest, LaunchTemplateHttpTokensState,
+        LaunchTemplateIamInstanceProfileSpecificationRequest, LaunchTemplateInstanceMetadataEndpointState,
+        LaunchTemplateInstanceMetadataOptionsRequest, LaunchTemplateInstanceMetadataTagsState,
+        LaunchTemplateInstanceNetworkInterfaceSpecificationRequest, LaunchTemplatePlacementRequest,
+        RequestLaunchTemplateData, ResourceType, ShutdownBehavior, Tag, TagSpecification, Tenancy,
+        VolumeType,
     },
 };
 use model::ec2::{BlockDevice, Enrollment};
@@ -169,6 +170,10 @@ fn data(settings: &Settings, placement: usize) -> RequestLaunchTemplateData {
     if let Some(tenancy) = template.tenancy.as_deref() {
         let tenancy = Tenancy::from(tenancy);
         data = data.placement(LaunchTemplatePlacementRequest::builder().tenancy(tenancy).build());
+    }
+    if template.hibernate {
+        let options = LaunchTemplateHibernationOptionsRequest::builder().configured(true).build();
+        data = data.hibernation_options(options);
     }
     for device in &template.block_devices {
         data = data.block_device_mappings(block_device(device));

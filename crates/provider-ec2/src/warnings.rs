@@ -1,13 +1,13 @@
 //! What EC2 warns of: status checks that fail, and spot instances that are marked for termination.
 
 use std::{
-    collections::{BTreeSet, HashSet},
+    collections::{BTreeSet, HashMap, HashSet},
     sync::{Mutex, PoisonError},
     time::Duration,
 };
 
 use aws_sdk_ec2::types::{Filter, SummaryStatus};
-use pools::{ProviderError, Warning};
+use pools::{ProviderError, Warning, provider::Machine};
 use tokio::time::sleep;
 
 use crate::{
@@ -27,18 +27,25 @@ const NOTICE: Duration = Duration::from_secs(120);
 pub(crate) struct Watch {
     impaired: Mutex<BTreeSet<String>>,
     marked: Mutex<BTreeSet<String>>,
-    forgotten: Mutex<HashSet<String>>,
+    /// Machines whose secret was taken from their tags, by region.
+    forgotten: Mutex<HashMap<String, HashSet<String>>>,
 }
 
 impl Watch {
-    /// Whether a machine's secret is taken from its tags for the first time.
-    pub(crate) fn is_first(&self, id: &str) -> bool {
-        self.forgotten.lock().unwrap_or_else(PoisonError::into_inner).insert(id.to_owned())
+    /// Those of a region's machines whose secret is still to be taken from their tags. Machines that are listed no more are
+    /// forgotten.
+    pub(crate) fn to_forget<'a>(&self, region: &str, listed: &'a [Machine]) -> Vec<&'a Machine> {
+        let mut forgotten = self.forgotten.lock().unwrap_or_else(PoisonError::into_inner);
+        let forgotten = forgotten.entry(region.to_owned()).or_default();
+        let there: HashSet<_> = listed.iter().map(|machine| &*machine.provider_id).collect();
+        forgotten.retain(|id| there.contains(&**id));
+        listed.iter().filter(|machine| !forgotten.contains(&machine.provider_id)).collect()
     }
 
-    /// That did not work.
-    pub(crate) fn again(&self, id: &str) {
-        self.forgotten.lock().unwrap_or_else(PoisonError::into_inner).remove(id);
+    /// A machine's tags have no secret any more.
+    pub(crate) fn forgot(&self, region: &str, id: &str) {
+        let mut forgotten = self.forgotten.lock().unwrap_or_else(PoisonError::into_inner);
+        forgotten.entry(region.to_owned()).or_default().insert(id.to_owned());
     }
 }
 

@@ -314,6 +314,7 @@ impl Provider for Local {
                 instances_per_second: 1000.0,
             },
             quota: None,
+            image: None,
             // It costs a look at some directories.
             look: Look { going: Duration::from_secs(1), coming: Duration::from_secs(5) },
         };

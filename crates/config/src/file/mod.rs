@@ -124,6 +124,7 @@ pub(crate) const TABLES: &[(&str, &str, Keys)] = &[
     ),
     ("`[[pool.ec2.placement]]`", "", pool::PLACEMENT),
     ("`[[pool.ec2.type]]`", "", pool::TYPE),
+    ("`[pool.ec2.requirements]`", "", pool::REQUIREMENTS),
     ("`[[pool.ec2.block-device]]`", "", pool::BLOCK_DEVICE),
     ("`[[pool.ec2.volume]]`", "", pool::VOLUME),
     ("`[pool.local]`", "", pool::LOCAL),

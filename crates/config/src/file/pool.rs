@@ -34,7 +34,7 @@ use crate::{
 
 pub(super) use self::{
     docker::{DOCKER, TLS},
-    ec2::{BLOCK_DEVICE, EC2, PLACEMENT, TYPE, VOLUME},
+    ec2::{BLOCK_DEVICE, EC2, PLACEMENT, REQUIREMENTS, TYPE, VOLUME},
     local::{LOCAL, TROUBLE},
     never::check as check_starts,
 };
@@ -307,7 +307,7 @@ fn provider(table: &Table<'_>, max: Option<u32>) -> Option<PoolProvider> {
             Some(PoolProvider::Docker(Arc::new(docker::read(*value)?)))
         }
         _ => {
-            let template = ec2::read(*value, max)?;
+            let template = ec2::read(*value, max, table.value("stopped").is_some())?;
             if let Some(stopped) = table.value("stopped").filter(|_| template.spot.is_some()) {
                 stopped
                     .error("machines of the spot market cannot be stopped")

@@ -76,7 +76,7 @@ impl<'a> Market<'a> {
     /// The image that most machines boot.
     pub(super) fn image(&self) -> &'a str {
         let canary = &self.view.learned.canary;
-        let configured = self.view.spec.image.as_str();
+        let configured = self.view.image;
         if canary.trial() == Some(configured) || canary.rejected() == Some(configured) {
             canary.proven().unwrap_or(configured)
         } else {

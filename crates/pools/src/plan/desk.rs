@@ -317,7 +317,7 @@ impl<'a> Desk<'a> {
             };
             let resumed = want.count.min(resumable);
             resumable -= resumed;
-            push(&mut self.plan, resumed, true, &self.view.spec.image);
+            push(&mut self.plan, resumed, true, self.view.image);
             let tried = (want.count - resumed).min(fresh_image);
             fresh_image -= tried;
             push(&mut self.plan, tried, false, self.view.learned.canary.trial().unwrap_or_default());

@@ -207,6 +207,7 @@ impl World {
             .map(|pool| View {
                 spec: &pool.spec,
                 learned: &pool.learned,
+                image: &pool.spec.image,
                 offerings: &pool.offerings,
                 supply: Supply {
                     live: pool.live,

@@ -17,6 +17,8 @@ pub struct View<'a> {
     pub spec: &'a PoolSpec,
     /// What was learned.
     pub learned: &'a Learned,
+    /// The image that new machines are to boot, unless it is being tried or bad.
+    pub image: &'a str,
     /// What its provider sells; closed ones are left out by the planner.
     pub offerings: &'a [Offering],
     /// Its machines.

@@ -189,8 +189,7 @@ impl Pools {
             }
             // What was refused may be right now.
             pool.state.learned.breaker.accepted();
-            let image = pool.spec.image.clone();
-            pool.state.learned.canary.configured(&image);
+            pool.set_image(pool.spec.image.clone());
             self.out.pools.insert(at);
             if remade {
                 self.note_pool(now, at, ReasonCode::OldTemplate, "is made from another template from now on");
@@ -293,7 +292,27 @@ impl Pools {
         pool.calls.resize(api.calls.max(1), api.calls_per_second, now);
         pool.machines.resize(api.instances.max(1), api.instances_per_second, now);
         pool.asked = 0;
+        let to_find = pool.spec.image.is_empty();
+        let found = capabilities.image.clone().filter(|image| to_find && *image != pool.image);
         pool.capabilities = Some(capabilities);
+        if let Some(image) = found {
+            self.image_found(now, at, image);
+        }
         self.kick(now);
+    }
+
+    /// The provider found another image than before to be the configured one.
+    fn image_found(&mut self, now: Time, at: usize, image: String) {
+        let pool = &mut self.pools[at];
+        let before = std::mem::take(&mut pool.image);
+        pool.set_image(image);
+        pool.unsaved = true;
+        if pool.state.learned.canary.trial() == Some(&*pool.image) {
+            let text = format!("image {} is the newest now, and is tried by a few machines", pool.image);
+            self.note_pool(now, at, ReasonCode::OldTemplate, text);
+        }
+        if !before.is_empty() {
+            self.drain_outdated(now, at);
+        }
     }
 }

@@ -146,6 +146,7 @@ impl Pools {
         View {
             spec: &pool.spec,
             learned: &pool.state.learned,
+            image: &pool.image,
             offerings,
             supply: Supply {
                 live: pool.live(),

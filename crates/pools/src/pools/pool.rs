@@ -24,6 +24,8 @@ pub(super) const DECISIONS_KEPT: usize = 200;
 pub(super) struct Pool {
     /// What is configured.
     pub(super) spec: Arc<PoolSpec>,
+    /// The image that is configured, by the name that the provider found for it; empty until it has.
+    pub(super) image: String,
     /// Whether it is no longer in the configuration.
     pub(super) removed: bool,
     /// What somebody decided, and what was learned.
@@ -158,6 +160,7 @@ impl Pool {
         let api = crate::provider::ApiBudget::default();
         let mut pool = Self {
             spec,
+            image: String::new(),
             removed: false,
             state: PoolState::default(),
             unsaved: false,
@@ -203,8 +206,16 @@ impl Pool {
             totals: Totals::default(),
         };
         pool.resume(state);
-        pool.state.learned.canary.configured(&pool.spec.image);
+        pool.set_image(pool.spec.image.clone());
         pool
+    }
+
+    /// Machines are to boot this image from now on. One that nobody has found yet changes nothing.
+    pub(super) fn set_image(&mut self, image: String) {
+        if !image.is_empty() {
+            self.state.learned.canary.configured(&image);
+            self.image = image;
+        }
     }
 
     /// Goes on from what was kept.
@@ -343,7 +354,7 @@ impl Pool {
         match (canary.trial(), canary.rejected()) {
             (Some(_), _) => false,
             (None, Some(bad)) => entry.row.image == bad,
-            (None, None) => entry.row.template != self.spec.template || entry.row.image != self.spec.image,
+            (None, None) => entry.row.template != self.spec.template || entry.row.image != self.image,
         }
     }
 

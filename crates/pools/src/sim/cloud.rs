@@ -103,6 +103,7 @@ impl CloudSpec {
             stops: self.stops,
             api: self.api,
             quota: None::<Quota>,
+            image: None,
             look: Look::default(),
         }
     }

@@ -2,5 +2,7 @@
 
 mod conformance;
 mod fleets;
+mod limits;
+mod requirements;
 mod site;
 mod trouble;

@@ -129,6 +129,27 @@ impl Client {
         Element::parse(&answer.body)
     }
 
+    /// Calls another service, which speaks JSON, in [`REGION`].
+    pub(super) async fn call_json(
+        self,
+        service: &str,
+        target: &str,
+        parameters: &serde_json::Value,
+    ) -> anyhow::Result<()> {
+        let mut headers = HeaderMap::new();
+        let signed = format!(
+            "AWS4-HMAC-SHA256 Credential=lab/20260101/{REGION}/{service}/aws4_request, SignedHeaders=host, Signature=0"
+        );
+        headers.insert(header::AUTHORIZATION, signed.parse()?);
+        headers.insert(header::CONTENT_TYPE, "application/x-amz-json-1.1".parse()?);
+        headers.insert("x-amz-target", target.parse()?);
+        let answer = self.send("POST", "/", &headers, parameters.to_string().into()).await?;
+        if !answer.status.is_success() {
+            bail!("moto refuses {target}: {} {}", answer.status, String::from_utf8_lossy(&answer.body));
+        }
+        Ok(())
+    }
+
     pub(super) async fn ask(self, region: &str, query: &Query) -> anyhow::Result<Answer> {
         let mut headers = HeaderMap::new();
         let signed = format!(

@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, fs, time::Duration};
 use ::model::{
     ec2::{
         Attachment, Bid, BlockDevice, Clean, Credentials, Enrollment, Fleet, Image, LaunchTemplate,
-        Placement, Spot, Template, TypeChoice,
+        Placement, Requirements, Spot, Template, TypeChoice,
     },
     pool::Money,
 };
@@ -62,6 +62,11 @@ pub(in crate::file) const EC2: Keys = Keys {
                 "what an hour of it costs on demand; required with `instance_type`",
             ),
             Key::new("type", Kind::Tables("[[pool.ec2.type]]"), "several types, instead"),
+            Key::new(
+                "requirements",
+                Kind::Tables("[pool.ec2.requirements]"),
+                "what types have to be like, instead of their names; prices are those of AWS's price list",
+            ),
             Key::new("spot_instance", Kind::Bool, "whether machines are bought on the spot market")
                 .default(Fallback::Bool(false)),
             Key::new(
@@ -147,7 +152,19 @@ pub(in crate::file) const EC2: Keys = Keys {
                       containers",
             )
             .default(Fallback::Integer(1)),
+            Key::new(
+                "hibernate",
+                Kind::Bool,
+                "whether machines that `[pool.stopped]` stops keep what is in their memory, on an encrypted root volume",
+            )
+            .default(Fallback::Bool(false)),
             Key::new("tags", Kind::Dict, "more tags of all that is started"),
+            Key::new(
+                "expiry-tag",
+                Kind::Bool,
+                "whether a tag, `ganger:expires`, says for who cleans up until when a machine is surely wanted",
+            )
+            .default(Fallback::Bool(false)),
             Key::new(
                 "user-data-file",
                 Kind::Text,
@@ -219,6 +236,30 @@ pub(in crate::file) const TYPE: Keys = Keys {
     hints: &[("instance_type", "it is called `name`")],
 };
 
+pub(in crate::file) const REQUIREMENTS: Keys = Keys {
+    what: "what types have to be like",
+    groups: &[&[
+        Key::new("vcpus-min", Kind::Integer(1, 1024), "virtual processors, at least").required(),
+        Key::new("vcpus-max", Kind::Integer(1, 1024), "virtual processors, at most"),
+        Key::new("memory-min", Kind::Number, "GiB of memory, at least").required(),
+        Key::new("memory-max", Kind::Number, "GiB of memory, at most"),
+        Key::new(
+            "architecture",
+            Kind::Choice(&["x86_64", "arm64"]),
+            "the processors, as the image needs them",
+        )
+        .default(Fallback::Text("x86_64")),
+        Key::new("previous-generations", Kind::Bool, "whether types of previous generations will do")
+            .default(Fallback::Bool(false)),
+        Key::new("burstable", Kind::Bool, "whether types whose processors are throttled (`t3`) will do")
+            .default(Fallback::Bool(false)),
+        Key::new("excluded", Kind::Texts, "types that will not do, with `*` and `?`: `m5a.*`"),
+        Key::new("most-types", Kind::Integer(1, 60), "so many types, the cheapest")
+            .default(Fallback::Integer(20)),
+    ]],
+    hints: &[("vcpus", "`vcpus-min` and `vcpus-max`"), ("memory", "`memory-min` and `memory-max`")],
+};
+
 pub(in crate::file) const BLOCK_DEVICE: Keys = Keys {
     what: "a block device",
     groups: &[&[
@@ -250,19 +291,20 @@ pub(in crate::file) const VOLUME: Keys = Keys {
     hints: &[],
 };
 
-/// What a pool's machines are made from; `max` is the pool's.
-pub(super) fn read(value: Value<'_>, max: Option<u32>) -> Option<Template> {
+/// What a pool's machines are made from; `max` is the pool's, and `stops` whether it has stopped machines.
+pub(super) fn read(value: Value<'_>, max: Option<u32>, stops: bool) -> Option<Template> {
     let table = Table::of(value, EC2)?;
     let sink = &table.reading().sink;
     let text = |key| table.text(key).map(|(text, _)| text.to_owned());
     let placements = placements(&table);
+    let requirements = table.value("requirements").and_then(requirements);
     let types = types(&table);
     let (spot, wants_spot) = spot(&table);
     let on_demand = table.value("on-demand").is_some().then(|| table.bool("on-demand"));
     if let Some(value) = table.value("on-demand").filter(|_| on_demand == Some(false) && !wants_spot) {
         value.error("without `spot_instance` there is nothing else to buy");
     }
-    let block_devices = table.tables("block-device").into_iter().filter_map(block_device).collect();
+    let block_devices: Vec<_> = table.tables("block-device").into_iter().filter_map(block_device).collect();
     let attach: Vec<_> = table.tables("volume").into_iter().filter_map(attachment).collect();
     if let Some(value) =
         table.value("volume").filter(|_| !attach.is_empty() && max.is_some_and(|max| max > 1))
@@ -279,6 +321,7 @@ pub(super) fn read(value: Value<'_>, max: Option<u32>) -> Option<Template> {
     {
         value.error("`public-ip` needs `subnet_id`, and security groups by their ids");
     }
+    let hibernate = hibernate(&table, &block_devices, wants_spot, stops);
     let launch_template = table.text("launch-template").map(|(template, _)| LaunchTemplate {
         template: template.to_owned(),
         version: text("launch-template-version").unwrap_or_else(|| "$Default".to_owned()),
@@ -311,6 +354,7 @@ pub(super) fn read(value: Value<'_>, max: Option<u32>) -> Option<Template> {
         credentials: credentials?,
         placements: placements?,
         types: types?,
+        requirements,
         fleet: fleet(&table, enrollment, launch_template.is_some(), wants_spot),
         on_demand: on_demand.unwrap_or(!wants_spot),
         spot,
@@ -318,12 +362,14 @@ pub(super) fn read(value: Value<'_>, max: Option<u32>) -> Option<Template> {
         launch_template,
         instance_profile: text("instance_profile_name"),
         tags,
+        expiry_tag: table.bool("expiry-tag"),
         block_devices,
         attach,
         elastic_ips: texts(&table, "elastic_ip"),
         tenancy: table.choice("tenancy").map(str::to_owned),
         public_ip,
         hop_limit,
+        hibernate,
         user_data: text("user-data-file").map(|path| table.reading().base_dir.join(path)),
         silence: table.seconds("silence").unwrap_or(Duration::from_mins(30)),
         clean: match table.choice("clean") {
@@ -457,9 +503,52 @@ fn image(table: &Table<'_>, common: Option<&Table<'_>>) -> Option<Image> {
     }
 }
 
+/// What types have to be like.
+fn requirements(value: Value<'_>) -> Option<Requirements> {
+    let table = Table::of(value, REQUIREMENTS)?;
+    let whole = |key| table.value(key).and_then(|_| u32::try_from(table.integer(key)?).ok());
+    let number = |key| {
+        let value = table.value(key)?;
+        let number = table.number(key)?;
+        if !(number > 0.0 && number.is_finite()) {
+            value.error("no machine has so much memory");
+        }
+        Some(number)
+    };
+    let (vcpus_min, vcpus_max) = (whole("vcpus-min"), whole("vcpus-max"));
+    let (memory_min, memory_max) = (number("memory-min"), number("memory-max"));
+    for (key, contradicts) in [
+        ("vcpus-max", vcpus_max.zip(vcpus_min).is_some_and(|(most, least)| most < least)),
+        ("memory-max", memory_max.zip(memory_min).is_some_and(|(most, least)| most < least)),
+    ] {
+        if let Some(value) = table.value(key).filter(|_| contradicts) {
+            value.error(format!("`{key}` is less than there has to be at least"));
+        }
+    }
+    Some(Requirements {
+        vcpus_min: vcpus_min?,
+        vcpus_max,
+        memory_min: memory_min?,
+        memory_max,
+        architecture: table.choice("architecture").unwrap_or("x86_64").to_owned(),
+        previous_generations: table.bool("previous-generations"),
+        burstable: table.bool("burstable"),
+        excluded: texts(&table, "excluded"),
+        most_types: table.integer("most-types").and_then(|most| u32::try_from(most).ok()).unwrap_or(20),
+    })
+}
+
 fn types(table: &Table<'_>) -> Option<Vec<TypeChoice>> {
     let given = table.tables("type");
     let one = table.text("instance_type");
+    if let Some(value) = table.value("requirements") {
+        if one.is_some() || !given.is_empty() || table.value("price").is_some() {
+            value
+                .error("`requirements` do not go together with named types and prices")
+                .help("`excluded` leaves types out, `max-price` of the pool what is too dear");
+        }
+        return Some(Vec::new());
+    }
     if given.is_empty() {
         let Some((name, span)) = one else {
             if table.value("instance_type").is_none() {
@@ -555,6 +644,24 @@ fn fleet(table: &Table<'_>, enrollment: Enrollment, has_template: bool, wants_sp
     }
     let strategy = |key| table.choice(key).unwrap_or_default().to_owned();
     wanted.then(|| Fleet { spot: strategy(strategies[0]), on_demand: strategy(strategies[1]) })
+}
+
+/// Whether machines are hibernated when they are stopped.
+fn hibernate(table: &Table<'_>, devices: &[BlockDevice], wants_spot: bool, stops: bool) -> bool {
+    let wanted = table.bool("hibernate");
+    let Some(value) = table.value("hibernate").filter(|_| wanted) else { return false };
+    if wants_spot {
+        value.error("machines of the spot market are not stopped, so none of them hibernates");
+    } else if !stops {
+        value.error("without `[pool.stopped]` no machine is stopped, so none hibernates");
+    }
+    let is_encrypted = devices.iter().any(|device| device.encrypted == Some(true));
+    if !is_encrypted && table.value("launch-template").is_none() {
+        value
+            .error("memory is kept on an encrypted root volume only")
+            .help("a `[[pool.ec2.block-device]]` with the root volume's `device`, `encrypted = true` and a `size` that has room for the memory");
+    }
+    true
 }
 
 fn block_device(value: Value<'_>) -> Option<BlockDevice> {
@@ -653,33 +760,20 @@ fn credentials(table: &Table<'_>) -> Option<Credentials> {
     }
 }
 
-/// What machines boot, in a word: the name under which an image is tried, trusted and left.
+/// The name under which an image is tried, trusted and left; empty where the provider has to find it.
 pub(super) fn image_name(template: &Template) -> String {
-    let name = |placement: &Placement| match &placement.image {
-        Some(Image::Id(id)) => id.clone(),
-        Some(Image::Parameter(name)) => name.clone(),
-        Some(Image::Newest { name, location, .. }) => {
-            name.clone().or_else(|| location.clone()).unwrap_or_default()
-        }
-        None => template
-            .launch_template
-            .as_ref()
-            .map_or_else(String::new, |template| format!("{}:{}", template.template, template.version)),
-    };
-    let mut names: Vec<_> = template.placements.iter().map(name).collect();
-    names.dedup();
-    names.join(",")
+    template.image_name(|_| None).unwrap_or_default()
 }
 
 /// A digest of all that a machine is made from. Its price, where it is and how it is bought do not make it another one.
 pub(super) fn digest(template: &Template, image: &str, master: Option<&str>) -> String {
     let Template { placements, enrollment, launch_template, instance_profile, block_devices, .. } = template;
-    let Template { tags, public_ip, tenancy, hop_limit, user_data, silence, clean, .. } = template;
+    let Template { tags, public_ip, tenancy, hop_limit, hibernate, user_data, silence, clean, .. } = template;
     let groups: Vec<_> =
         placements.iter().map(|placement| (&placement.security_groups, &placement.key_name)).collect();
     let text = user_data.as_ref().map(|path| fs::read_to_string(path).unwrap_or_default());
     super::digest(&(
         (image, master, groups, enrollment, launch_template, instance_profile, block_devices),
-        (tags, public_ip, tenancy, hop_limit, text, silence, clean),
+        (tags, public_ip, tenancy, hop_limit, text, silence, clean, hibernate),
     ))
 }

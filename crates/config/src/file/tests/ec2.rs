@@ -253,3 +253,50 @@ fn fleets_are_the_default_where_they_can_be() {
     has(&wrong(1, &unused), "6:33 with `fleet = false` EC2 has nothing to choose");
     has(&wrong(1, &format!("{LEAST}spot-allocation-strategy = \"cheapest\"\n")), "5:");
 }
+
+#[test]
+fn images_that_have_to_be_found_have_no_name_yet() {
+    let image = |ec2: &str| good(&pool(1, ec2)).config.pools[0].spec.image.clone();
+    let place = |ami: &str| format!("[[pool.ec2.placement]]\nregion = \"r\"\n{ami}\n");
+    let common = "instance_type = \"t\"\nprice = 0.1\nvalid_ami_owners = [\"self\"]\n";
+    let of = |places: &[&str]| {
+        image(&format!("{common}{}", places.iter().map(|ami| place(ami)).collect::<String>()))
+    };
+    let (one, two, newest) = ("ami = \"ami-1\"", "ami = \"ami-2\"", "ami-name = \"w-*\"");
+    assert_eq!(of(&[one, one]), "ami-1");
+    assert_eq!(of(&[one, one, two]), "ami-1,ami-1,ami-2");
+    assert_eq!(of(&[one, newest]), "");
+    assert_eq!(of(&["ami-parameter = \"/worker\""]), "");
+}
+
+#[test]
+fn machines_hibernate_only_where_they_can() {
+    let encrypted = "hibernate = true\n[[pool.ec2.block-device]]\ndevice = \"/dev/xvda\"\nencrypted = true\n";
+    let stopped = format!("{}[pool.stopped]\nmax = 1\n", pool(1, &format!("{LEAST}{encrypted}")));
+    let stopped = stopped.replace("[[builder]]\nname = \"b\"\nworkers = [\"p\"]\n", "");
+    let text = format!("{stopped}[[builder]]\nname = \"b\"\nworkers = [\"p\"]\n");
+    let config = good(&text).config;
+    let PoolProvider::Ec2(template) = &config.pools[0].provider else { panic!("no EC2") };
+    assert!(template.hibernate);
+    has(&wrong(1, &format!("{LEAST}{encrypted}")), "without `[pool.stopped]`");
+    has(&wrong(1, &format!("{LEAST}hibernate = true\n")), "on an encrypted root volume only");
+    has(&wrong(1, &format!("{LEAST}spot_instance = true\n{encrypted}")), "none of them hibernates");
+}
+
+#[test]
+fn types_may_be_required_rather_than_named() {
+    let least = "region = \"r\"\nami = \"ami-1\"\n[pool.ec2.requirements]\nvcpus-min = 2\nmemory-min = 4\n";
+    let template_of = template(&format!("{least}excluded = [\"m4.*\"]\n"));
+    let wanted = template_of.requirements.expect("requirements");
+    assert!(template_of.types.is_empty());
+    assert_eq!((wanted.vcpus_min, wanted.vcpus_max, wanted.memory_min), (2, None, 4.0));
+    assert_eq!((&*wanted.architecture, wanted.burstable, wanted.most_types), ("x86_64", false, 20));
+    assert_eq!(wanted.excluded, ["m4.*"]);
+    has(&wrong(1, &format!("{least}vcpus-max = 1\n")), "`vcpus-max` is less than");
+    has(&wrong(1, &format!("{least}memory-max = 1.5\n")), "`memory-max` is less than");
+    has(&wrong(1, &least.replace("memory-min = 4\n", "")), "memory-min");
+    has(
+        &wrong(1, &format!("instance_type = \"t\"\nprice = 1\n{least}")),
+        "do not go together with named types",
+    );
+}

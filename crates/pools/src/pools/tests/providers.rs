@@ -324,6 +324,31 @@ fn a_new_image_is_tried_by_a_few_and_given_up_when_it_is_bad() {
 }
 
 #[test]
+fn an_image_that_the_provider_finds_is_tried_like_one_that_is_configured() {
+    let mut unnamed = spec(40);
+    unnamed.image = String::new();
+    let mut world = World::new(vec![unnamed]);
+    let find = |world: &mut World, image: &str| {
+        let capabilities = crate::Capabilities { image: Some(image.to_owned()), ..world.offers.clone() };
+        world.tell(Event::Offers { pool: "linux".to_owned(), capabilities });
+    };
+    find(&mut world, "ami-1");
+    world.ask(10, 0);
+    world.until(900, "built", |world| world.done == 10);
+    assert!(world.rows.values().all(|row| row.image == "ami-1"), "the first one is used at once");
+    let before = world.calls.len();
+    find(&mut world, "ami-2");
+    world.ask(40, 0);
+    world.run(30);
+    let of = |image: &str| {
+        let calls = world.calls[before..].iter().filter(|call| call.image == image);
+        calls.map(|call| call.members.len()).sum::<usize>()
+    };
+    assert!((1..=4).contains(&of("ami-2")), "{} of the new one", of("ami-2"));
+    assert!(of("ami-1") > 4 && of("") == 0);
+}
+
+#[test]
 fn where_looking_is_cheap_a_machine_that_goes_holds_its_place_for_seconds_only() {
     let mut world = World::with(vec![spec(1)], PoolLimits::default());
     world.offers.look = Look { going: Duration::from_secs(1), coming: Duration::from_secs(5) };

@@ -226,6 +226,7 @@ impl World {
                     instances_per_second: 2.0,
                 },
                 quota: None,
+                image: None,
                 look: Look::default(),
             },
             mint,

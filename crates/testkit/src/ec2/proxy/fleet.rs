@@ -47,7 +47,7 @@ impl Server {
             let part = if room < least {
                 Err(Refusal::capacity(&choice.offering.kind, &choice.offering.zone))
             } else {
-                self.buy(region, query, choice, missing).await
+                self.buy_of(region, query, choice, missing).await
             };
             match part {
                 Ok(ids) => {
@@ -118,15 +118,13 @@ impl Server {
         }
     }
 
-    async fn buy(
+    async fn buy_of(
         &self,
         region: &str,
         fleet: &Query,
         choice: &Choice,
         missing: usize,
     ) -> Result<Vec<String>, Refusal> {
-        let count = self.places(region, &choice.offering, 1, missing).await?;
-        self.world().take("RunInstances:resources", count)?;
         let mut query = Query::new("RunInstances", &[("InstanceType", &choice.offering.kind)]);
         for (name, value) in &choice.template.0 {
             match &**name {
@@ -145,7 +143,7 @@ impl Server {
             }
         }
         let query = self.with_template(region, &query).await?;
-        let answer = self.run(region, query, &choice.offering, count).await?;
+        let answer = self.buy(region, query, &choice.offering, 1, missing).await?;
         if let Some(refusal) = refusal_of(&answer) {
             return Err(refusal);
         }

@@ -70,9 +70,21 @@ impl Server {
         }
         let query = self.with_template(region, query).await?;
         let offering = self.offering(region, &query, min).await?;
-        let count = self.places(region, &offering, min, max).await?;
+        self.buy(region, query, &offering, min, max).await
+    }
+
+    /// Starts as many machines as a call gets.
+    pub(super) async fn buy(
+        &self,
+        region: &str,
+        query: Query,
+        offering: &Offering,
+        min: usize,
+        max: usize,
+    ) -> Result<Answer, Refusal> {
+        let count = self.places(region, offering, min, max).await?;
         self.world().take("RunInstances:resources", count)?;
-        self.run(region, query, &offering, count).await
+        self.run(region, query, offering, count).await
     }
 
     /// How many machines a call gets.
@@ -115,7 +127,7 @@ impl Server {
     }
 
     /// Lets moto make machines, and writes them down.
-    pub(super) async fn run(
+    async fn run(
         &self,
         region: &str,
         mut query: Query,

@@ -1,15 +1,17 @@
 //! A proxy in front of [moto](super::moto) that makes what moto lacks, and fails on demand.
 //!
 //! Made here: `ClientToken` (for `RunInstances` and `CreateFleet`), `MaxCount`, instant fleets, `pending` and `shutting-down` that
-//! last, machines that nobody knows of yet, spot prices and requests, capacity, quotas, buckets of calls, pages, all filters of
+//! last, machines that nobody knows of yet, spot prices and requests, capacity, quotas (and Service Quotas, which says them), the price list, buckets of calls, pages, all filters of
 //! `DescribeInstances`, console output. What callers meet otherwise is moto's.
 
 mod control;
 mod faults;
 mod fleet;
 mod launch;
+mod list_prices;
 mod listing;
 mod market;
+mod quotas;
 mod server;
 mod settings;
 mod world;
@@ -106,6 +108,17 @@ impl Proxy {
     pub fn call(&self, action: &str, parameters: &[(&str, &str)]) -> anyhow::Result<Element> {
         let (moto, query) = (self.server.moto, Query::new(action, parameters));
         self.threads.run(async move { moto.call(&query).await })
+    }
+
+    /// Sets a parameter of Systems Manager.
+    ///
+    /// # Errors
+    /// moto does not take it.
+    pub fn put_parameter(&self, name: &str, value: &str) -> anyhow::Result<()> {
+        let moto = self.server.moto;
+        let parameter =
+            serde_json::json!({"Name": name, "Value": value, "Type": "String", "Overwrite": true});
+        self.threads.run(async move { moto.call_json("ssm", "AmazonSSM.PutParameter", &parameter).await })
     }
 
     /// Changes how it behaves.

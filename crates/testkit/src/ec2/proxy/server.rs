@@ -108,6 +108,11 @@ impl Server {
             return Ok(text(control::answer(&self, parts.method.as_str(), path, &body), false));
         }
         let scope = query::scope(&parts.headers);
+        match scope.as_ref().map(|(_, service)| &**service) {
+            Some("servicequotas") => return Ok(text(self.quota_of(&parts.headers, &body), false)),
+            Some("pricing") => return Ok(text(self.price_list(&body), false)),
+            _ => {}
+        }
         let Some((region, _)) = scope.filter(|(_, service)| service == "ec2") else {
             let sent = self.moto.send(parts.method.as_str(), path, &parts.headers, body).await;
             return Ok(text(sent.unwrap_or_else(|error| refuse(&error.into())), false));

@@ -37,10 +37,14 @@ pub struct Settings {
     pub listed_after_end: Option<Duration>,
     /// Market prices of an hour in dollars, by zone and type; [`Settings::SPOT_PRICE`] where none is said.
     pub spot_prices: BTreeMap<String, BTreeMap<String, f64>>,
+    /// What an hour costs on demand in dollars, by type, as the price list says it; others are not in it.
+    pub list_prices: BTreeMap<String, f64>,
     /// How many more machines there are, by market, zone and type; no limit where none is said. Those that end come back.
     pub capacity: Vec<Capacity>,
     /// The most virtual processors that run at once, by market.
     pub vcpus: BTreeMap<Market, usize>,
+    /// Whether Service Quotas refuses to say them.
+    pub quotas_hidden: bool,
     /// Buckets, by action. `RunInstances:resources` counts machines instead of calls.
     pub buckets: BTreeMap<String, Bucket>,
     /// The most machines on one page of a listing, whatever the caller asks for.
@@ -89,8 +93,10 @@ impl Default for Settings {
             invisible: Duration::ZERO,
             listed_after_end: None,
             spot_prices: BTreeMap::new(),
+            list_prices: BTreeMap::new(),
             capacity: Vec::new(),
             vcpus: BTreeMap::new(),
+            quotas_hidden: false,
             buckets: BTreeMap::new(),
             page: 1000,
         }
