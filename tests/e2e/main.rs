@@ -11,5 +11,6 @@ mod generations;
 mod logs;
 mod operation;
 mod pools;
+mod scheduling;
 mod steps;
 mod workers;

@@ -27,7 +27,7 @@ TYPES = [
     "SetPropertyFromCommand", "SetProperty", "SetProperties", "Git", "FileUpload", "DirectoryUpload",
     "MultipleFileUpload", "FileDownload", "StringDownload", "JSONStringDownload", "JSONPropertiesDownload",
     "FileExists", "MakeDirectory", "RemoveDirectory", "CopyDirectory", "GitHub", "GitLab", "MasterShellCommand", "CMake",
-    "SetPropertiesFromEnv", "Assert", "HTTPStep", "GET", "POST", "PUT", "DELETE", "HEAD", "OPTIONS",
+    "SetPropertiesFromEnv", "Assert", "HTTPStep", "GET", "POST", "PUT", "DELETE", "HEAD", "OPTIONS", "Trigger",
 ]
 FLAGS = ["alwaysRun", "flunkOnFailure", "flunkOnWarnings", "haltOnFailure", "warnOnFailure", "warnOnWarnings"]
 

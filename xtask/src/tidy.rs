@@ -13,6 +13,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     (
         "ganger",
         &[
+            "ganger-change-sources",
             "ganger-config",
             "ganger-engine",
             "ganger-model",
@@ -27,6 +28,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
         ],
     ),
     ("ganger-bootstrap", &[]),
+    ("ganger-change-sources", &["ganger-config", "ganger-model"]),
     ("ganger-config", &["ganger-model"]),
     (
         "ganger-engine",

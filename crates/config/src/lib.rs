@@ -18,9 +18,9 @@ mod value;
 pub use diagnostic::{ConfigErrors, Diagnostic, Diagnostics, Related, Severity};
 pub use file::{Loaded, PoolProblem, load, load_with, parse};
 pub use model::{
-    Args, Basic, Builder, Codebase, Config, Database, Endpoint, Enroll, ForceScheduler, Importance, Interest,
-    LogCompression, Master, Priority, Renderable, Scheduler, SchedulerKind, Secrets, Step, StepFlags, Web,
-    Worker,
+    Args, Basic, Branches, Builder, Category, ChangeSource, Clockwork, Codebase, Config, Database, Endpoint,
+    Enroll, ForceScheduler, GitPoller, Importance, Interest, LogCompression, Master, Priority, Renderable,
+    Scheduler, SchedulerKind, Secrets, Ssh, Step, StepFlags, Timed, Web, Worker,
 };
 pub use nearest::nearest;
 pub use pool::{LocalTemplate, LocalTrouble, Pool, PoolProvider};

@@ -3,10 +3,10 @@
 use std::{collections::BTreeMap, num::NonZeroU32, path::PathBuf, sync::Arc, time::Duration};
 
 use ::model::{
-    Change, Flags, Pattern, Properties, Results,
+    Change, Flags, Pattern, Properties, Results, Timetable,
     expression::Expression,
     filter::ChangeFilter,
-    template::{Context, RenderError, is_true},
+    template::{Context, RenderError, Template, is_true},
 };
 use secrecy::{ExposeSecret as _, SecretString};
 
@@ -25,6 +25,8 @@ pub struct Config {
     pub builders: Vec<Arc<Builder>>,
     /// Schedulers, in the order of the file.
     pub schedulers: Vec<Arc<Scheduler>>,
+    /// What finds changes by itself, in the order of the file.
+    pub change_sources: Vec<Arc<ChangeSource>>,
     /// Pools, in the order of the file.
     pub pools: Vec<Arc<crate::Pool>>,
     /// What all pools together may use.
@@ -267,6 +269,96 @@ impl StepFlags {
     }
 }
 
+/// What finds changes by itself.
+#[derive(Clone, Debug, PartialEq)]
+pub enum ChangeSource {
+    /// `GitPoller`: looks at a git repository again and again.
+    GitPoller(Arc<GitPoller>),
+}
+
+impl ChangeSource {
+    /// Its name.
+    pub fn name(&self) -> &str {
+        match self {
+            Self::GitPoller(poller) => &poller.name,
+        }
+    }
+}
+
+/// Looks at a git repository again and again.
+#[derive(Clone, Debug, PartialEq)]
+pub struct GitPoller {
+    /// Its name, which what it remembers is kept under.
+    pub name: String,
+    /// The repository.
+    pub repourl: String,
+    /// Which branches.
+    pub branches: Branches,
+    /// The bare repository that it fetches into, absolute.
+    pub workdir: PathBuf,
+    /// Git.
+    pub gitbin: PathBuf,
+    /// How long a git may run.
+    pub git_timeout: Duration,
+    /// The time from one look to the next.
+    pub poll_interval: Duration,
+    /// Whether it looks at once when the master starts.
+    pub poll_at_launch: bool,
+    /// Each look is later by something between these.
+    pub poll_random_delay: (Duration, Duration),
+    /// Whether a branch that moves to a known commit is a change.
+    pub build_pushes_with_no_commits: bool,
+    /// Whether changes were made when their commits were.
+    pub use_timestamps: bool,
+    /// The project of its changes.
+    pub project: String,
+    /// The codebase of its changes.
+    pub codebase: String,
+    /// The category of its changes.
+    pub category: Category,
+    /// What ssh is let in with; `None` is what the user that runs the master has.
+    pub ssh: Option<Ssh>,
+    /// Secrets for that.
+    pub secrets: Arc<Secrets>,
+}
+
+/// Which branches of a repository.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Branches {
+    /// The default branch.
+    Head,
+    /// These.
+    Named(Vec<String>),
+    /// All.
+    All,
+    /// No branch, but all tags.
+    Tags,
+    /// Branches, tags and whatever else there is for which this is true, over `ref`.
+    Where(Expression),
+}
+
+/// The category of changes.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Category {
+    /// None.
+    None,
+    /// Always the same.
+    Fixed(String),
+    /// Decided for each, over `change`.
+    Expression(Expression),
+}
+
+/// What ssh is let in with. In each is what secrets it is made of.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Ssh {
+    /// The private key.
+    pub private_key: Template,
+    /// The key of the host.
+    pub host_key: Option<Template>,
+    /// Lines for `known_hosts`.
+    pub known_hosts: Option<Template>,
+}
+
 /// Decides when to build what.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Scheduler {
@@ -313,8 +405,24 @@ pub enum SchedulerKind {
     AnyBranch(Basic),
     /// `SingleBranchScheduler`: a change on one branch, after that was quiet for a while.
     SingleBranch(Basic),
+    /// `Dependent`: builds of another scheduler have succeeded.
+    Dependent {
+        /// The other scheduler.
+        upstream: String,
+    },
     /// `ForceScheduler`: somebody asks.
     Force(ForceScheduler),
+    /// `Nightly`: times by the clock.
+    Nightly(Timed),
+    /// `NightlyTriggerable`: times by the clock, when a build has triggered it since the last one.
+    NightlyTriggerable(Timed),
+    /// `Periodic`: again and again.
+    Periodic(Timed),
+    /// `Triggerable`: a build triggers it.
+    Triggerable {
+        /// Reason of its builds; `None` is Buildbot's.
+        reason: Option<String>,
+    },
 }
 
 impl SchedulerKind {
@@ -323,15 +431,33 @@ impl SchedulerKind {
         match self {
             Self::AnyBranch(_) => "AnyBranchScheduler",
             Self::SingleBranch(_) => "SingleBranchScheduler",
+            Self::Dependent { .. } => "Dependent",
             Self::Force(_) => "ForceScheduler",
+            Self::Nightly(_) => "Nightly",
+            Self::NightlyTriggerable(_) => "NightlyTriggerable",
+            Self::Periodic(_) => "Periodic",
+            Self::Triggerable { .. } => "Triggerable",
         }
+    }
+
+    /// By what time it acts, if it does.
+    pub fn timed(&self) -> Option<&Timed> {
+        match self {
+            Self::Nightly(timed) | Self::NightlyTriggerable(timed) | Self::Periodic(timed) => Some(timed),
+            _ => None,
+        }
+    }
+
+    /// Whether builds can trigger it.
+    pub fn is_triggerable(&self) -> bool {
+        matches!(self, Self::NightlyTriggerable(_) | Self::Triggerable { .. })
     }
 
     /// Whether codebases without a change are built as their last change left them.
     pub fn creates_absolute_source_stamps(&self) -> bool {
         match self {
             Self::AnyBranch(basic) | Self::SingleBranch(basic) => basic.create_absolute_source_stamps,
-            Self::Force(_) => false,
+            other => other.timed().is_some_and(|timed| timed.create_absolute_source_stamps),
         }
     }
 
@@ -339,9 +465,38 @@ impl SchedulerKind {
     pub fn interest(&self) -> Option<&Interest> {
         match self {
             Self::AnyBranch(basic) | Self::SingleBranch(basic) => Some(&basic.interest),
-            Self::Force(_) => None,
+            other => other
+                .timed()
+                .filter(|timed| timed.only_if_changed || timed.create_absolute_source_stamps)
+                .map(|timed| &timed.interest),
         }
     }
+}
+
+/// What builds by the clock.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Timed {
+    /// When.
+    pub clockwork: Clockwork,
+    /// When it builds although nothing important has changed.
+    pub force_at: Option<Timetable>,
+    /// Which changes it builds, if it looks at any.
+    pub interest: Interest,
+    /// Whether it builds only what has changed.
+    pub only_if_changed: bool,
+    /// Codebases without a change are built as their last change left them.
+    pub create_absolute_source_stamps: bool,
+    /// Reason of its builds.
+    pub reason: String,
+}
+
+/// When something is done.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Clockwork {
+    /// So long after the last time; at once for the first time.
+    Every(Duration),
+    /// At these minutes.
+    At(Timetable),
 }
 
 /// What builds changes.

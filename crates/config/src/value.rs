@@ -46,6 +46,8 @@ pub(crate) struct Reading<'a> {
     pub(crate) base_dir: &'a Path,
     /// Secrets that some text names, and where the first one does.
     pub(crate) secrets: RefCell<BTreeMap<String, Span>>,
+    /// Schedulers that steps trigger, with each place.
+    pub(crate) triggered: RefCell<Vec<(String, Span)>>,
     /// Whether everybody on this machine can read the file.
     pub(crate) readable_by_others: bool,
 }

@@ -20,7 +20,7 @@ pub use crate::{
     clock::{Clock, SystemClock},
     core::{
         Action, Answer, Batch, BuildControl, BuildOrder, Core, Event, Force, Outcome, Refusal, ReplyId,
-        SessionId,
+        SessionId, StampAsked, Trigger, TriggeredBuild, TriggeredScheduler,
     },
     master::Master,
     notice::{Heard, Notice, NoticeSender, Notices},

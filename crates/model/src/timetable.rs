@@ -2,7 +2,7 @@
 
 use std::{fmt, sync::Arc};
 
-use jiff::{Timestamp, tz::TimeZone};
+use jiff::{Timestamp, ToSpan as _, civil, tz::TimeZone};
 
 use crate::Time;
 
@@ -14,6 +14,12 @@ const FIELDS: [(&str, u8, u8); 5] = [
     ("month", 1, 12),
     ("day of the week", 0, 7),
 ];
+
+/// All values of the hours.
+const EVERY_HOUR: u64 = (1 << 24) - 1;
+/// In so many days every date falls on every day of the week.
+const MAX_DAYS: i64 = 28 * 366;
+const DAY: i64 = 86_400;
 
 const MONTHS: [&str; 12] =
     ["jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec"];
@@ -62,6 +68,29 @@ impl Timetable {
     /// # Errors
     /// What is wrong with either.
     pub fn new(cron: &str, zone: &str) -> Result<Self, TimetableError> {
+        let tz = TimeZone::get(zone).map_err(|_| TimetableError::Zone(zone.to_owned()))?;
+        Self::read(cron, zone, tz, |word| !word.starts_with('*'))
+    }
+
+    /// Reads a cron expression as Buildbot's schedulers take it, in a time zone, or in that of this machine. Where both
+    /// fields of days are anything but `*`, a day of either counts (`croniter`, which Buildbot 4.3.0 uses).
+    ///
+    /// # Errors
+    /// What is wrong with either.
+    pub fn of_scheduler(cron: &str, zone: Option<&str>) -> Result<Self, TimetableError> {
+        let tz = match zone {
+            Some(zone) => TimeZone::get(zone).map_err(|_| TimetableError::Zone(zone.to_owned()))?,
+            None => TimeZone::system(),
+        };
+        Self::read(cron, zone.unwrap_or("this machine's time zone"), tz, |word| word != "*")
+    }
+
+    fn read(
+        cron: &str,
+        zone: &str,
+        tz: TimeZone,
+        restricts: fn(&str) -> bool,
+    ) -> Result<Self, TimetableError> {
         let words: Vec<&str> = cron.split_ascii_whitespace().collect();
         let words: [&str; 5] =
             words.as_slice().try_into().map_err(|_| TimetableError::Fields(words.len()))?;
@@ -78,8 +107,7 @@ impl Timetable {
         if fields[4] & (1 << 7) != 0 {
             fields[4] |= 1;
         }
-        let tz = TimeZone::get(zone).map_err(|_| TimetableError::Zone(zone.to_owned()))?;
-        let either_day = !words[2].starts_with('*') && !words[4].starts_with('*');
+        let either_day = restricts(words[2]) && restricts(words[4]);
         Ok(Self(Arc::new(Inner { cron: cron.to_owned(), zone: zone.to_owned(), tz, fields, either_day })))
     }
 
@@ -87,13 +115,65 @@ impl Timetable {
     pub fn is_on(&self, at: Time) -> bool {
         let Ok(at) = Timestamp::from_microsecond(at.micros()) else { return false };
         let local = at.to_zoned(self.0.tz.clone()).datetime();
-        let has = |field: usize, value: i8| {
-            u32::try_from(value).is_ok_and(|value| self.0.fields[field] & (1_u64 << value.min(63)) != 0)
-        };
-        let day = has(2, local.day());
-        let weekday = has(4, local.weekday().to_sunday_zero_offset());
-        let days = if self.0.either_day { day || weekday } else { day && weekday };
-        has(0, local.minute()) && has(1, local.hour()) && days && has(3, local.month())
+        self.has(0, local.minute()) && self.has(1, local.hour()) && self.has_day(local.date())
+    }
+
+    /// The first of its minutes after `after`; `None` when there is none in 28 years.
+    ///
+    /// A time of the day that does not exist, because clocks are set forward, is taken as much later as they are set; of
+    /// one that there is twice the first is taken. Where every hour is one of its hours, both are.
+    pub fn next(&self, after: Time) -> Option<Time> {
+        let after = Timestamp::from_microsecond(after.micros()).ok()?;
+        let found =
+            if self.0.fields[1] == EVERY_HOUR { self.next_hourly(after) } else { self.next_daily(after) };
+        Some(Time::from_epoch_seconds(found?.as_second()))
+    }
+
+    /// With hours that follow each other whatever clocks show.
+    fn next_hourly(&self, after: Timestamp) -> Option<Timestamp> {
+        let mut at = Timestamp::from_second(after.as_second().div_euclid(60) * 60 + 60).ok()?;
+        let last = at.as_second() + MAX_DAYS * DAY;
+        while at.as_second() < last {
+            let local = at.to_zoned(self.0.tz.clone());
+            if !self.has_day(local.date()) {
+                at = local.date().tomorrow().ok()?.to_zoned(self.0.tz.clone()).ok()?.timestamp();
+            } else if self.has(0, local.minute()) {
+                return Some(at);
+            } else {
+                at += 60.seconds();
+            }
+        }
+        None
+    }
+
+    /// With hours of the day.
+    fn next_daily(&self, after: Timestamp) -> Option<Timestamp> {
+        let mut date = after.to_zoned(self.0.tz.clone()).date();
+        for _ in 0..MAX_DAYS {
+            if self.has_day(date) {
+                let times = (0..24).filter(|hour| self.has(1, *hour)).flat_map(|hour| {
+                    (0..60).filter(|minute| self.has(0, *minute)).map(move |minute| (hour, minute))
+                });
+                let instants = times.filter_map(|(hour, minute)| {
+                    date.at(hour, minute, 0, 0).to_zoned(self.0.tz.clone()).ok().map(|at| at.timestamp())
+                });
+                if let Some(first) = instants.filter(|at| *at > after).min() {
+                    return Some(first);
+                }
+            }
+            date = date.tomorrow().ok()?;
+        }
+        None
+    }
+
+    fn has(&self, field: usize, value: i8) -> bool {
+        u32::try_from(value).is_ok_and(|value| self.0.fields[field] & (1_u64 << value.min(63)) != 0)
+    }
+
+    fn has_day(&self, date: civil::Date) -> bool {
+        let day = self.has(2, date.day());
+        let weekday = self.has(4, date.weekday().to_sunday_zero_offset());
+        self.has(3, date.month()) && if self.0.either_day { day || weekday } else { day && weekday }
     }
 }
 
@@ -192,6 +272,35 @@ mod tests {
         // 2026-03-29 01:30 UTC: 02:30 does not exist in Berlin.
         assert!(is_on("30 3 * * *", "Europe/Berlin", 1_774_747_800));
         assert!(!is_on("30 2 * * *", "Europe/Berlin", 1_774_747_800));
+    }
+
+    /// Seconds of what comes next, in Berlin.
+    fn next(cron: &str, after: i64) -> Option<i64> {
+        let table = Timetable::of_scheduler(cron, Some("Europe/Berlin")).expect("a timetable");
+        table.next(Time::from_epoch_seconds(after)).map(Time::epoch_seconds)
+    }
+
+    #[test]
+    fn what_comes_next_keeps_the_time_of_the_day() {
+        // 2026-11-24 13:30:15 in Berlin.
+        assert_eq!(next("31 13 * * *", TUESDAY), Some(TUESDAY + 45));
+        assert_eq!(next("30 13 * * *", TUESDAY), Some(TUESDAY + 86400 - 15));
+        assert_eq!(next("0 0 29 2 *", TUESDAY), Some(1_835_391_600));
+        assert_eq!(next("0 0 31 2 *", TUESDAY), None);
+        // Either day: the 25th is the next even one, or any Monday.
+        assert_eq!(next("0 0 */2 * mon", TUESDAY), Some(1_795_561_200));
+        // 2026-10-25: clocks go back from 3:00 to 2:00, at 01:00 UTC.
+        let fold = 1_792_890_000;
+        assert_eq!(next("0 3 * * *", fold - 86400), Some(fold + 3600));
+        assert_eq!(next("30 2 * * *", fold - 7200), Some(fold - 1800));
+        assert_eq!(next("30 2 * * *", fold - 1800), Some(fold - 1800 + 25 * 3600));
+        assert_eq!(next("30 * * * *", fold - 1800), Some(fold + 1800));
+        // 2026-03-29: they go forward from 2:00 to 3:00, at 01:00 UTC.
+        let gap = 1_774_746_000;
+        assert_eq!(next("30 2 * * *", gap - 3600), Some(gap + 1800));
+        assert_eq!(next("30 2 * * *", gap + 1800), Some(gap + 1800 + 23 * 3600));
+        assert_eq!(next("0 3 * * *", gap - 22 * 3600), Some(gap));
+        assert_eq!(next("0 * * * *", gap - 3600), Some(gap));
     }
 
     #[test]

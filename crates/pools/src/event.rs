@@ -39,6 +39,15 @@ pub enum Event {
         /// How long that has waited.
         waited: Duration,
     },
+    /// A build on an instance waits for others, or no longer does. Its end is not counted on while it does.
+    BuildWaits {
+        /// Where.
+        instance: InstanceId,
+        /// Which.
+        build: BuildId,
+        /// Whether it waits.
+        waits: bool,
+    },
     /// A build on an instance is over.
     BuildEnded {
         /// Where.

@@ -174,6 +174,7 @@ impl Pools {
             Event::BuildStarted { instance, build, builder, request, priority, waited } => {
                 self.build_started(now, instance, &Started { build, builder, request, priority, waited });
             }
+            Event::BuildWaits { instance, build, waits } => self.build_waits(now, instance, build, waits),
             Event::BuildEnded { instance, build, results, machinery_failed } => {
                 self.build_ended(now, instance, build, results, machinery_failed);
             }

@@ -56,6 +56,8 @@ pub struct Restored {
     pub interrupted: Vec<Interrupted>,
     /// What schedulers of the configuration keep, by name.
     pub states: BTreeMap<String, ObjectStates>,
+    /// Buildsets that are complete, and that a `Dependent` of the configuration has not heard of yet.
+    pub upstream: BTreeMap<BuildsetId, RestoredBuildset>,
     /// Changes that schedulers of the configuration wait with, by scheduler and id.
     pub pending_changes: Vec<PendingChange>,
 }
@@ -182,6 +184,7 @@ pub(crate) fn restore(
         }
     }
     open_requests(&tables, &mut restored)?;
+    complete_upstream(&tables, &mut restored)?;
     Ok(restored)
 }
 
@@ -201,6 +204,26 @@ fn in_other_hands(
         "scheduler {name:?} belongs to the master {master}, which was alive {ago} s ago and did not end in good order; \
          if it runs, end it; if it is dead, start again when it has been silent for {after} s"
     ))
+}
+
+/// What `Dependent`s wait for although it is complete.
+fn complete_upstream(tables: &Tables<'_>, restored: &mut Restored) -> Result<(), ApplyError> {
+    let key = ("Dependent".to_owned(), "upstream_bsids".to_owned());
+    let waited = restored.states.values().filter_map(|states| states.get(&key)?.as_array());
+    let waited: BTreeSet<BuildsetId> =
+        waited.flatten().filter_map(model::Json::as_i64).map(BuildsetId).collect();
+    for id in waited.into_iter().filter(|id| !restored.buildsets.contains_key(id)) {
+        let Some(row) = found(read::buildset(tables.connection, id))? else { continue };
+        let stamps = found(read::sourcestamps(tables.connection, id))?;
+        let buildset = RestoredBuildset {
+            row,
+            sourcestamps: stamps.into_iter().map(|row| row.stamp).collect(),
+            properties: Properties::new(),
+            finished: Vec::new(),
+        };
+        restored.upstream.insert(id, buildset);
+    }
+    Ok(())
 }
 
 fn open_requests(tables: &Tables<'_>, restored: &mut Restored) -> Result<(), ApplyError> {

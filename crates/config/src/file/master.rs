@@ -108,6 +108,7 @@ pub(super) fn read<'a>(
                 sink: crate::diagnostic::Sink::new("", ""),
                 base_dir: reading.base_dir,
                 secrets: Default::default(),
+                triggered: Default::default(),
                 readable_by_others: false,
             };
             table(&quiet, Value::new(&quiet, &nothing, false))

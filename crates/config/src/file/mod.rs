@@ -4,6 +4,7 @@
 //! all of them.
 
 mod builder;
+mod change_source;
 mod endpoint;
 mod master;
 mod pool;
@@ -74,12 +75,15 @@ const KEYS: Keys = Keys {
         Key::new("pool-limits", Kind::Tables("[pool-limits]"), "what all pools together may use"),
         Key::new("builder", Kind::Tables("[[builder]]"), "what is built, and where"),
         Key::new("scheduler", Kind::Tables("[[scheduler]]"), "when something is built"),
+        Key::new("change-source", Kind::Tables("[[change-source]]"), "what finds changes by itself"),
     ]],
     hints: &[
         ("workers", "each worker is a `[[worker]]`"),
         ("pools", "each pool is a `[[pool]]`; what they share is in `[pool-limits]`"),
         ("builders", "each builder is a `[[builder]]`"),
         ("schedulers", "each scheduler is a `[[scheduler]]`"),
+        ("change_source", "each is a `[[change-source]]`"),
+        ("change-sources", "each is a `[[change-source]]`"),
         ("title", "it belongs into `[master]`"),
         ("buildbotURL", "it is `url` in `[master]`"),
         ("protocols", "it is `listen` in `[master]`"),
@@ -147,7 +151,30 @@ pub(crate) const TABLES: &[(&str, &str, Keys)] = &[
         "Builds changes on one branch.",
         scheduler::SINGLE_BRANCH,
     ),
+    (
+        "`[[scheduler]]` of type `Dependent`",
+        "Builds what another scheduler has built with success.",
+        scheduler::DEPENDENT,
+    ),
+    (
+        "`[[scheduler]]` of type `Nightly`",
+        "Builds at times of the clock. A field is a number, a list of numbers, or text as in cron; of `dayOfMonth` and `dayOfWeek`, \
+         where both are given, a day of either counts.",
+        scheduler::timed::NIGHTLY,
+    ),
+    (
+        "`[[scheduler]]` of type `NightlyTriggerable`",
+        "As `Nightly`, but only when it was triggered since the last time.",
+        scheduler::timed::NIGHTLY_TRIGGERABLE,
+    ),
+    ("`[[scheduler]]` of type `Periodic`", "Builds again and again.", scheduler::timed::PERIODIC),
+    ("`[[scheduler]]` of type `Triggerable`", "Builds when a step `Trigger` asks.", scheduler::TRIGGERABLE),
     ("`[[scheduler]]` of type `ForceScheduler`", "Builds when somebody asks.", scheduler::FORCE),
+    (
+        "`[[change-source]]` of type `GitPoller`",
+        "Looks at a git repository again and again: [change-sources.md](change-sources.md).",
+        change_source::GIT_POLLER,
+    ),
     ("A codebase of a scheduler", "", scheduler::CODEBASE),
     (
         "A change filter",
@@ -213,8 +240,13 @@ fn read(
     readable_by_others: bool,
     look: Look<'_>,
 ) -> Result<Loaded, ConfigErrors> {
-    let reading =
-        Reading { sink: Sink::new(file, text), base_dir, secrets: RefCell::default(), readable_by_others };
+    let reading = Reading {
+        sink: Sink::new(file, text),
+        base_dir,
+        secrets: RefCell::default(),
+        triggered: RefCell::default(),
+        readable_by_others,
+    };
     let (document, errors) = DeTable::parse_recoverable(text);
     let mut config = None;
     if errors.is_empty() {
@@ -265,7 +297,15 @@ fn whole<'a>(reading: &'a Reading<'a>, root: &'a Spanned<DeValue<'a>>, look: Loo
     let mut schedulers = Vec::new();
     let mut scheduler_names = Names::new("scheduler");
     for value in table.tables("scheduler") {
-        schedulers.extend(scheduler::read(value, &builder_names, &mut scheduler_names).map(Arc::new));
+        let read = scheduler::read(value, &builder_names, &mut scheduler_names);
+        schedulers.extend(read.map(|scheduler| (Arc::new(scheduler), value)));
+    }
+    scheduler::check(reading, &schedulers, &reading.triggered.borrow());
+
+    let mut change_sources = Vec::new();
+    let mut source_names = Names::new("change source");
+    for value in table.tables("change-source") {
+        change_sources.extend(change_source::read(value, &mut source_names));
     }
 
     let sources = secret::sources(table.value("secrets"));
@@ -279,7 +319,8 @@ fn whole<'a>(reading: &'a Reading<'a>, root: &'a Spanned<DeValue<'a>>, look: Loo
         master: master?,
         workers: workers.into_iter().map(|(worker, _)| worker).collect(),
         builders: builders.into_iter().map(Arc::new).collect(),
-        schedulers,
+        change_sources: change_source::finish(change_sources, &secrets),
+        schedulers: schedulers.into_iter().map(|(scheduler, _)| scheduler).collect(),
         pools,
         pool_limits,
     };

@@ -1,6 +1,6 @@
 //! `[[pool]]`, and what is common to all of them.
 
-mod cron;
+pub(super) mod cron;
 mod docker;
 mod ec2;
 mod local;

@@ -15,6 +15,7 @@ mod special;
 #[cfg(test)]
 mod tests;
 mod transfer;
+mod trigger;
 mod workspace;
 
 use ::model::Flags;
@@ -88,6 +89,7 @@ pub(crate) const ALL: &[&StepType] = &[
     &http::DELETE,
     &http::HEAD,
     &http::OPTIONS,
+    &trigger::TRIGGER,
 ];
 
 /// What every step takes. The defaults of the flags and of the descriptions depend on the type.

@@ -287,6 +287,7 @@ pub(crate) const NESTED: &[(&str, Keys)] = &[
     ("`suppressionList`", SUPPRESSION),
     ("`getDescription` of `Git`", DESCRIBED),
     ("`git_credentials` of `Git`", CREDENTIALS),
+    ("`sourceStamp` of `Trigger`", super::trigger::SOURCE_STAMP),
 ];
 
 fn dict(value: &Value<'_>, read: impl Fn(&Value<'_>) -> Option<Renderable>) -> Option<Renderable> {

@@ -52,6 +52,7 @@ const DIFFERENT: &[(&str, &str)] = &[
     ("*", "sshKnownHosts"),
     ("*", "auth_credentials"),
     ("*", "git_credentials"),
+    ("Trigger", "sourceStamp"), // Rendered as one of `sourceStamps`, which Buildbot makes it.
     ("JSONStringDownload", "o"), // Renderable as `s`, which Buildbot keeps it in.
 ];
 

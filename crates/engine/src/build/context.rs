@@ -113,7 +113,7 @@ impl Rendering<'_> {
 }
 
 /// Source stamps by codebase. Of a single one, the attributes are there without its codebase too.
-fn sources(stamps: &[SourceStamp]) -> Json {
+pub(crate) fn sources(stamps: &[SourceStamp]) -> Json {
     let mut sources = Map::new();
     if let [only] = stamps
         && let Json::Object(attributes) = only.facts()

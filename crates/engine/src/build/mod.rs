@@ -28,7 +28,8 @@ mod tests;
 mod transfer;
 mod unpack;
 
+pub(crate) use self::context::sources;
 pub use self::{
     commander::{Commander, Report, Running},
-    run::{Means, run},
+    run::{Line, Means, TriggerCall, run},
 };

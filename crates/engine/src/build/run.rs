@@ -19,7 +19,7 @@ use super::{
     step::{Build, Step, join},
     steps,
 };
-use crate::{BuildControl, BuildOrder, Clock, Notice, NoticeSender, Outcome, causes};
+use crate::{Answer, BuildControl, BuildOrder, Clock, Notice, NoticeSender, Outcome, Trigger, causes};
 
 /// `steps.name` holds so many characters.
 const MAX_NAME: usize = 50;
@@ -43,11 +43,23 @@ pub struct Means {
     pub log_compression: LogCompression,
 }
 
+/// Between a build and the master.
+#[derive(Debug)]
+pub struct Line {
+    /// What the build is told.
+    pub control: mpsc::Receiver<BuildControl>,
+    /// What it triggers.
+    pub triggers: mpsc::Sender<TriggerCall>,
+}
+
+/// What a build triggers, and who hears the answers, as [`crate::Event::Trigger`] has them.
+pub type TriggerCall = (Box<Trigger>, mpsc::UnboundedSender<Answer>);
+
 /// Runs a build to its end, whatever happens to it. The row of the build is there already; whoever called writes its end.
 ///
 /// A command leaves for the worker only when the rows that it rests on are durable; notices are heard only when theirs
 /// are.
-pub async fn run(order: Box<BuildOrder>, means: Means, control: mpsc::Receiver<BuildControl>) -> Outcome {
+pub async fn run(order: Box<BuildOrder>, means: Means, line: Line) -> Outcome {
     let Means { worker, store, notices, clock, master_url, base_dir, log_compression } = means;
     let compression = match log_compression {
         LogCompression::None => Compression::None,
@@ -57,7 +69,7 @@ pub async fn run(order: Box<BuildOrder>, means: Means, control: mpsc::Receiver<B
     };
     let id = order.build;
     let journal = Journal::new(store, notices, clock, id);
-    let build = Build::new(order, worker, journal, &master_url, base_dir, compression, control);
+    let build = Build::new(order, worker, journal, master_url, base_dir, compression, line);
     let course = Course { number: 0, names: BTreeSet::new(), texts: Vec::new() };
     match (Underway { build, course }).run().await {
         Ok(outcome) => outcome,

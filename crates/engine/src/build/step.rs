@@ -23,10 +23,11 @@ use super::{
     halt::Halt,
     journal::Journal,
     logs::{LogRef, Logs},
+    run::{Line, TriggerCall},
     scrub::Scrubber,
     summary::{Summary, command_in_short},
 };
-use crate::{BuildControl, BuildOrder, Notice, causes};
+use crate::{Answer, BuildControl, BuildOrder, Notice, Trigger, causes};
 
 /// What lasts as long as the build.
 pub(crate) struct Build {
@@ -39,10 +40,13 @@ pub(crate) struct Build {
     pub(crate) results: Results,
     /// Where users find it.
     pub(crate) url: String,
+    /// Where users reach the master; ends with a slash.
+    pub(crate) master_url: String,
     /// Where relative paths of the master start.
     pub(crate) base_dir: PathBuf,
     pub(crate) compression: Compression,
     control: Option<mpsc::Receiver<BuildControl>>,
+    triggers: mpsc::Sender<TriggerCall>,
     /// Somebody stopped it: why, and what it ends as.
     pub(crate) stopped: Option<(String, Results)>,
     /// The worker is gone: why.
@@ -54,11 +58,12 @@ impl Build {
         order: Box<BuildOrder>,
         worker: Arc<dyn Commander>,
         journal: Journal,
-        master_url: &str,
+        master_url: String,
         base_dir: PathBuf,
         compression: Compression,
-        control: mpsc::Receiver<BuildControl>,
+        line: Line,
     ) -> Self {
+        let Line { control, triggers } = line;
         let properties = order.properties.clone();
         let url = format!("{master_url}#/builders/{}/builds/{}", order.builder_id.0, order.number.0);
         Self {
@@ -69,9 +74,11 @@ impl Build {
             scrubber: Scrubber::default(),
             results: Results::Success,
             url,
+            master_url,
             base_dir,
             compression,
             control: Some(control),
+            triggers,
             stopped: None,
             lost: None,
         }
@@ -101,6 +108,14 @@ impl Build {
             heard = Some(reason);
         }
         heard
+    }
+
+    /// Triggers schedulers; the answers follow. There are none when the master is about to end.
+    pub(crate) async fn trigger(&self, trigger: Trigger) -> mpsc::UnboundedReceiver<Answer> {
+        // As many answers as there are requests, and two.
+        let (sender, answers) = mpsc::unbounded_channel();
+        self.triggers.send((Box::new(trigger), sender)).await.ok();
+        answers
     }
 
     /// Sets a property of the build. What is stored and told has no secrets in it; the build itself keeps them.

@@ -18,6 +18,8 @@ pub(crate) struct Summary {
     pub(crate) suffix: Vec<String>,
     /// The command in short, for steps that run one.
     pub(crate) command: Option<String>,
+    /// What is said in place of all else.
+    pub(crate) whole: Option<String>,
     /// The worker killed it because it took too long.
     pub(crate) timed_out: bool,
     /// The worker killed it because it wrote too much.
@@ -27,11 +29,17 @@ pub(crate) struct Summary {
 impl Summary {
     /// While the step runs.
     pub(crate) fn current(&self) -> String {
+        if let Some(whole) = &self.whole {
+            return whole.clone();
+        }
         if self.description.is_empty() { "running".to_owned() } else { self.with_suffix(&self.description) }
     }
 
     /// When the step is done.
     pub(crate) fn result(&self, results: Results) -> String {
+        if let Some(whole) = &self.whole {
+            return whole.clone();
+        }
         let (mut text, too_many_lines) = match &self.command {
             Some(command) if self.done.is_empty() => (command.clone(), " (max lines)"),
             _ if !self.done.is_empty() => (self.with_suffix(&self.done), " (max lines reached)"),

@@ -185,6 +185,17 @@ pub enum Answer {
         /// Its requests, by builder name.
         requests: Vec<(String, BuildRequestId)>,
     },
+    /// What a build has triggered, in the order it was asked for.
+    Triggered(Vec<TriggeredScheduler>),
+    /// A request that a build has triggered, and waits for, is complete.
+    TriggeredRequest {
+        /// Which.
+        request: BuildRequestId,
+        /// How it ended.
+        results: Results,
+        /// The builds of it, in their order; the earlier ones were lost.
+        builds: Vec<TriggeredBuild>,
+    },
     /// The configuration is in force. One line for each thing that changed.
     Reconfigured {
         /// In words: `builder b1 added`.
@@ -199,6 +210,28 @@ pub enum Answer {
     },
     /// It cannot be done.
     Refused(Refusal),
+}
+
+/// What a scheduler has made of being triggered.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TriggeredScheduler {
+    /// The scheduler.
+    pub scheduler: String,
+    /// Its requests.
+    pub requests: Vec<BuildRequestId>,
+}
+
+/// A build that another one has waited for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TriggeredBuild {
+    /// Its builder.
+    pub builder: String,
+    /// The builder's id.
+    pub builder_id: BuilderId,
+    /// Its number within the builder.
+    pub number: BuildNumber,
+    /// How it ended.
+    pub results: Results,
 }
 
 /// Why the core refuses what somebody asks for. The asker's mistake, each of them.
@@ -217,6 +250,9 @@ pub enum Refusal {
     /// The scheduler is of another kind.
     #[error("scheduler {0:?} is not a ForceScheduler")]
     NotAForceScheduler(String),
+    /// Builds cannot trigger the scheduler.
+    #[error("scheduler {0:?} cannot be triggered: it is no Triggerable and no NightlyTriggerable")]
+    NotTriggerable(String),
     /// The scheduler does not build on this builder.
     #[error("scheduler {scheduler:?} does not build on builder {builder:?}")]
     NotABuilderOf {

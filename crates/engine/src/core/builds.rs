@@ -7,7 +7,7 @@ use pools::Event as PoolEvent;
 use storage::Write;
 
 use super::{
-    Action, Answer, BuildOrder, Core, Refusal, ReplyId, SessionId, properties,
+    Action, Answer, BuildOrder, Core, Refusal, ReplyId, SessionId, TriggeredBuild, properties,
     requests::Buildset,
     workers::{Freed, Verdict},
 };
@@ -30,6 +30,8 @@ pub(super) struct Running {
     pub(super) started_at: Time,
     /// What it was told to end as, if it was.
     pub(super) stopping: Option<Results>,
+    /// It waits for what it has triggered: who hears of that.
+    pub(super) waits: Option<ReplyId>,
 }
 
 impl Core {
@@ -98,6 +100,7 @@ impl Core {
                 requests: vec![request_id],
                 started_at: now,
                 stopping: None,
+                waits: None,
             },
         );
 
@@ -152,22 +155,27 @@ impl Core {
     }
 
     /// Somebody stops a build.
-    pub(super) fn stop_build(&mut self, build: BuildId, reason: String, reply: ReplyId) {
+    pub(super) fn stop_build(&mut self, now: Time, build: BuildId, reason: String, reply: ReplyId) {
         if !self.builds.contains_key(&build) {
             return self.refuse(reply, Refusal::NoSuchBuild(build));
         }
-        self.interrupt(build, reason, Results::Cancelled);
+        self.interrupt(now, build, reason, Results::Cancelled);
         self.reply(reply, Answer::Done);
     }
 
-    /// Has a running build ended as `results`; CANCELLED outdoes RETRY, nothing is told twice.
-    pub(super) fn interrupt(&mut self, build: BuildId, reason: String, results: Results) {
+    /// Has a running build ended as `results`; CANCELLED outdoes RETRY, nothing is told twice. What it has triggered and
+    /// waits for is cancelled.
+    pub(super) fn interrupt(&mut self, now: Time, build: BuildId, reason: String, results: Results) {
         let Some(running) = self.builds.get_mut(&build) else { return };
         if running.stopping.is_some_and(|before| before.worst(results) == before) {
             return;
         }
         running.stopping = Some(results);
+        let waits = running.waits;
         self.act(Action::InterruptBuild { build, reason, results });
+        if let Some(waiter) = waits {
+            self.cancel_triggered(now, waiter);
+        }
     }
 
     /// A build's executor is done with it.
@@ -180,7 +188,7 @@ impl Core {
     ) {
         let Some(running) = self.builds.remove(&build) else { return };
         let Running { number, builder, dir, worker, session, instance, requests, started_at, .. } = running;
-        let (stopping, is_counted) = (running.stopping, running.is_counted);
+        let (stopping, is_counted, waits) = (running.stopping, running.is_counted, running.waits);
         // A build that somebody stopped is not done again because its worker went away meanwhile.
         let results = match (results, stopping) {
             (Results::Retry, Some(Results::Cancelled)) => Results::Cancelled,
@@ -195,10 +203,20 @@ impl Core {
             locks_duration,
         });
         self.notify(Notice::BuildFinished { build, number, builder, results, state_string });
+        let mut name = String::new();
         if let Some(builder) = self.builders.get_mut(&builder) {
             builder.running.remove(&build);
+            name = builder.name.to_string();
+        }
+        if let Some(waiter) = waits {
+            self.end_waiting(now, waiter);
         }
         for request in requests {
+            if let Some(request) = self.requests.get_mut(&request).filter(|request| request.waiter.is_some())
+            {
+                let (builder, builder_id) = (name.clone(), builder);
+                request.ended.push(TriggeredBuild { builder, builder_id, number, results });
+            }
             if results == Results::Retry {
                 if let (Some(instance), Some(Results::Retry)) = (instance, stopping) {
                     self.note_loss(request, instance);

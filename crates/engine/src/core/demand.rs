@@ -78,8 +78,10 @@ impl Core {
             if builders.is_empty() {
                 return None;
             }
+            // Nobody knows when a build ends that waits for others.
             let running = worker.running.iter().filter_map(|(builder, build)| {
-                Some((index_of.get(builder).copied(), self.builds.get(build)?.started_at))
+                let build = self.builds.get(build).filter(|build| build.waits.is_none())?;
+                Some((index_of.get(builder).copied(), build.started_at))
             });
             let running: Vec<_> = running.collect();
             let room = room(worker, &builders, &index_of);

@@ -106,6 +106,14 @@ pub enum Event {
         /// Hears `Answer::Forced`.
         reply: ReplyId,
     },
+    /// A running build triggers schedulers. Answered by `Answer::Triggered` or `Answer::Refused`; then, where it waits, by an
+    /// `Answer::TriggeredRequest` for each request; then by `Answer::Done`.
+    Trigger {
+        /// What it triggers.
+        trigger: Box<Trigger>,
+        /// Hears the answers.
+        reply: ReplyId,
+    },
     /// Somebody stops a running build.
     StopBuild {
         /// Which.
@@ -193,6 +201,23 @@ pub enum Event {
     },
     /// The master stops: start no more builds, end those that run with RETRY; `Action::Drained` when none runs.
     Stop,
+}
+
+/// What a running build triggers.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Trigger {
+    /// The build.
+    pub build: BuildId,
+    /// The schedulers. All of them are triggered, or none.
+    pub schedulers: Vec<String>,
+    /// What to build, as far as it is said.
+    pub sourcestamps: Vec<super::StampAsked>,
+    /// Properties of the builds; those of the schedulers win.
+    pub properties: Properties,
+    /// Whether it waits until the builds have ended.
+    pub waits: bool,
+    /// What it is to the builds (`Triggered from`).
+    pub relationship: String,
 }
 
 /// What somebody asks a force scheduler for.

@@ -140,7 +140,7 @@ impl Core {
             self.decided(now, decision);
         }
         for order in orders {
-            self.order(order);
+            self.order(now, order);
         }
     }
 
@@ -169,7 +169,7 @@ impl Core {
         self.notify(Notice::Decision(decision));
     }
 
-    fn order(&mut self, order: Order) {
+    fn order(&mut self, now: Time, order: Order) {
         match order {
             // Done already, before all else.
             Order::Close { .. } => {}
@@ -179,7 +179,7 @@ impl Core {
                 let running = worker.map(|worker| worker.running.values().copied().collect::<Vec<_>>());
                 for build in running.unwrap_or_default() {
                     if self.builds.get(&build).is_some_and(|running| running.instance == Some(instance)) {
-                        self.interrupt(build, why.clone(), results);
+                        self.interrupt(now, build, why.clone(), results);
                     }
                 }
             }

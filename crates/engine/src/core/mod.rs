@@ -23,6 +23,7 @@ mod requests;
 mod resting;
 mod schedulers;
 mod slots;
+mod stamp;
 mod status;
 mod why;
 mod workers;
@@ -31,7 +32,7 @@ mod workers;
 pub(crate) mod tests;
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::{BTreeMap, BTreeSet, VecDeque},
     mem,
     sync::Arc,
 };
@@ -43,10 +44,14 @@ use model::{
 use pools::{Mint, Pools, Setup};
 use storage::{Restored, Write};
 
-pub use action::{Action, Answer, Batch, BuildControl, BuildOrder, BuilderDir, Outcome, Refusal};
-pub use event::{Event, Force, ReplyId, SessionId};
+pub use action::{
+    Action, Answer, Batch, BuildControl, BuildOrder, BuilderDir, Outcome, Refusal, TriggeredBuild,
+    TriggeredScheduler,
+};
+pub use event::{Event, Force, ReplyId, SessionId, Trigger};
 pub use ids::NewIds;
 pub use reconfigure::{Known, KnownScheduler, Unknown};
+pub use stamp::StampAsked;
 pub use status::{
     BuildStatus, BuilderStatus, LinkStatus, PendingStatus, SchedulerStatus, Status, WorkerStatus,
 };
@@ -57,7 +62,7 @@ use self::{
     builds::Running,
     hiring::{Loss, Refusals},
     requests::{Buildset, Request},
-    schedulers::{ChangeIndex, Scheduler, TimerKey},
+    schedulers::{ChangeIndex, Scheduler, TimerKey, Upstream, Waiting},
     slots::Hirer,
     workers::Worker,
 };
@@ -78,6 +83,14 @@ pub struct Core {
     schedulers: BTreeMap<SchedulerId, Scheduler>,
     scheduler_ids: BTreeMap<String, SchedulerId>,
     listeners: ChangeIndex,
+    /// Schedulers that depend on another, by the name of that.
+    dependents: BTreeMap<String, Vec<SchedulerId>>,
+    /// Schedulers that wait for a buildset to be complete.
+    downstream: BTreeMap<BuildsetId, BTreeSet<SchedulerId>>,
+    /// Buildsets that are complete, and that others depend on, until the event at hand is done.
+    upstream: VecDeque<Upstream>,
+    /// Builds that wait for what they have triggered, by who hears of it.
+    waiting: BTreeMap<ReplyId, Waiting>,
     /// Requests that wait or are being built.
     requests: BTreeMap<BuildRequestId, Request>,
     /// Buildsets with such requests.
@@ -119,6 +132,8 @@ enum Deadline {
     Rested(WorkerId),
     /// The tree was quiet for long enough.
     Stable(SchedulerId, TimerKey),
+    /// It is time for a scheduler to build.
+    Timed(SchedulerId),
 }
 
 /// What the pools begin with.
@@ -177,6 +192,10 @@ impl Core {
             schedulers: BTreeMap::new(),
             scheduler_ids: BTreeMap::new(),
             listeners: ChangeIndex::default(),
+            dependents: BTreeMap::new(),
+            downstream: BTreeMap::new(),
+            upstream: VecDeque::new(),
+            waiting: BTreeMap::new(),
             requests: BTreeMap::new(),
             buildsets: BTreeMap::new(),
             builds: BTreeMap::new(),
@@ -226,7 +245,8 @@ impl Core {
             }
             Event::Change { change, reply } => self.change(now, Arc::from(change), reply),
             Event::Force { force, reply } => self.force(now, &force, reply),
-            Event::StopBuild { build, reason, reply } => self.stop_build(build, reason, reply),
+            Event::Trigger { trigger, reply } => self.trigger(now, &trigger, reply),
+            Event::StopBuild { build, reason, reply } => self.stop_build(now, build, reason, reply),
             Event::CancelRequest { request, reason, reply } => {
                 self.cancel_request(now, request, reason, reply)
             }
@@ -245,7 +265,7 @@ impl Core {
                 self.start_draining();
                 self.reply(reply, Answer::Done);
             }
-            Event::Stop => self.stop(),
+            Event::Stop => self.stop(now),
         }
         self.handle_timeout_into(now);
         mem::take(&mut self.out)
@@ -269,13 +289,16 @@ impl Core {
     }
 
     fn handle_timeout_into(&mut self, now: Time) {
+        self.build_downstream(now);
         while self.deadlines.first().is_some_and(|(at, _)| *at <= now) {
             match self.deadlines.pop_first() {
                 Some((_, Deadline::Quarantine(worker))) => self.quarantine_over(now, worker),
                 Some((_, Deadline::Rested(worker))) => self.rested(now, worker),
                 Some((_, Deadline::Stable(scheduler, timer))) => self.tree_is_stable(now, scheduler, &timer),
+                Some((_, Deadline::Timed(scheduler))) => self.time_has_come(now, scheduler),
                 None => {}
             }
+            self.build_downstream(now);
         }
         self.run_pools(now);
     }
@@ -292,10 +315,10 @@ impl Core {
         self.note_drained();
     }
 
-    fn stop(&mut self) {
+    fn stop(&mut self, now: Time) {
         self.start_draining();
         for build in self.builds.keys().copied().collect::<Vec<_>>() {
-            self.interrupt(build, "the master is shutting down".to_owned(), model::Results::Retry);
+            self.interrupt(now, build, "the master is shutting down".to_owned(), model::Results::Retry);
         }
     }
 

@@ -15,7 +15,7 @@ use super::{
     Action, Answer, BuilderDir, Core, ReplyId,
     builders::{Builder, Group, GroupId},
     requests::{Buildset, Request},
-    schedulers::{Remembered, Scheduler},
+    schedulers::{Remembered, Scheduler, Upstream},
     slots::{self, Hirer},
     workers::Worker,
 };
@@ -98,11 +98,21 @@ impl Core {
             let Some(buildset) = self.buildsets.get_mut(&request.buildset) else { continue };
             buildset.open.insert(request.id);
             let storage::RestoredRequest { id, buildset, builder, priority, submitted_at, .. } = request;
-            self.hold(id, Request { buildset, builder, priority, submitted_at, build: None });
+            let (build, waiter, ended) = (None, None, Vec::new());
+            let request = Request { buildset, builder, priority, submitted_at, build, waiter, ended };
+            self.hold(id, request);
         }
         for id in self.buildsets.keys().copied().collect::<Vec<_>>() {
             self.complete_buildset_if_done(now, id);
         }
+        // What was complete before those who depend on it heard of it.
+        for (id, RestoredBuildset { row, sourcestamps, .. }) in restored.upstream {
+            let changes = changes.remove(&id).unwrap_or_default().into();
+            let results = row.results.unwrap_or(model::Results::Failure);
+            let sourcestamps = sourcestamps.into();
+            self.upstream_done(Upstream { buildset: id, results, sourcestamps, changes });
+        }
+        self.forget_upstream();
         for pending in restored.pending_changes {
             let remembered = Remembered { change: Arc::new(pending.change), important: pending.important };
             self.remember(now, pending.scheduler, pending.id, remembered);
@@ -118,6 +128,7 @@ impl Core {
             self.connected().into_iter().map(|id| (id, self.builders_of(id))).collect();
         let changes = self.take_over(now, config, known);
         // What they close is closed before anything is started.
+        self.forget_upstream();
         let batch = self.pools.reconfigure(now, pools, limits);
         self.fold(now, batch);
         for (id, before) in before {
@@ -399,10 +410,12 @@ impl Core {
                 self.out.writes.push(Write::SchedulerGone { scheduler: *id });
             }
         }
+        self.index_schedulers();
         for id in moved {
             self.sort_remembered(now, id);
+            self.set_timer(now, id);
+            self.index_upstream(id);
         }
-        self.index_schedulers();
     }
 }
 

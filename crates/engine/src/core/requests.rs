@@ -3,9 +3,9 @@
 use std::{cmp::Reverse, collections::BTreeSet, sync::Arc};
 
 use model::{BuildId, BuildRequestId, BuilderId, BuildsetId, Change, Properties, Results, SourceStamp, Time};
-use storage::Write;
+use storage::{Parent, Write};
 
-use super::{Answer, Core, Refusal, ReplyId, builders::QueueKey};
+use super::{Answer, Core, Refusal, ReplyId, TriggeredBuild, builders::QueueKey, schedulers::Upstream};
 use crate::Notice;
 
 /// A request that is not complete.
@@ -17,6 +17,10 @@ pub(super) struct Request {
     pub(super) submitted_at: Time,
     /// The build that answers it; `None` while it waits.
     pub(super) build: Option<BuildId>,
+    /// Who hears when it is complete.
+    pub(super) waiter: Option<ReplyId>,
+    /// Builds of it that have ended; kept only while somebody waits.
+    pub(super) ended: Vec<TriggeredBuild>,
 }
 
 impl Request {
@@ -48,12 +52,19 @@ pub(super) struct NewBuildset {
     pub(super) properties: Properties,
     pub(super) builders: Vec<BuilderId>,
     pub(super) priority: i64,
+    /// The scheduler that wants it.
+    pub(super) scheduler: String,
+    /// The build that triggered it.
+    pub(super) parent: Option<Parent>,
+    /// Whether that waits for it.
+    pub(super) waited_for: bool,
 }
 
 impl Core {
     /// Records a set with a request for each of its builders, and starts what can be started.
     pub(super) fn add_buildset(&mut self, now: Time, new: NewBuildset) -> (BuildsetId, Vec<BuildRequestId>) {
-        let NewBuildset { reason, sourcestamps, changes, properties, builders, priority } = new;
+        let NewBuildset { reason, sourcestamps, changes, properties, builders, priority, .. } = new;
+        let (parent, waited_for) = (new.parent, new.waited_for);
         let buildset = self.ids.next_buildset();
         self.write(Write::Buildset {
             id: buildset,
@@ -62,13 +73,13 @@ impl Core {
             submitted_at: now,
             sourcestamps: sourcestamps.clone(),
             properties: properties.clone(),
-            parent: None,
+            parent,
             rebuilt_build: None,
         });
+        self.await_upstream(&new.scheduler, buildset);
         let mut requests = Vec::with_capacity(builders.len());
         for &builder in &builders {
             let id = self.ids.next_request();
-            let waited_for = false;
             self.write(Write::Request { id, buildset, builder, priority, submitted_at: now, waited_for });
             requests.push(id);
         }
@@ -86,7 +97,18 @@ impl Core {
         );
         for (&request, &builder) in requests.iter().zip(&builders) {
             self.notify(Notice::RequestAdded { request, buildset, builder });
-            self.hold(request, Request { buildset, builder, priority, submitted_at: now, build: None });
+            self.hold(
+                request,
+                Request {
+                    buildset,
+                    builder,
+                    priority,
+                    submitted_at: now,
+                    build: None,
+                    waiter: None,
+                    ended: Vec::new(),
+                },
+            );
         }
         for &builder in &builders {
             self.tell_pools_of(now, builder, |pools| pools::Event::Requested { pools });
@@ -111,14 +133,23 @@ impl Core {
             return self.refuse(reply, Refusal::NoSuchRequest(id));
         };
         if let Some(build) = request.build {
-            return self.stop_build(build, reason, reply);
+            return self.stop_build(now, build, reason, reply);
+        }
+        self.withdraw(now, id, &reason);
+        self.reply(reply, Answer::Done);
+    }
+
+    /// Completes a request that waits as CANCELLED; one that is being built has its build stopped.
+    pub(super) fn withdraw(&mut self, now: Time, id: BuildRequestId, reason: &str) {
+        let Some(request) = self.requests.get(&id) else { return };
+        if let Some(build) = request.build {
+            return self.interrupt(now, build, reason.to_owned(), Results::Cancelled);
         }
         let (builder, key, submitted_at) = (request.builder, request.key(id), request.submitted_at);
         self.dequeue(builder, key);
         self.write(Write::Claim { request: id, at: now });
         self.complete_request(now, id, Results::Cancelled);
         self.tell_pools_of(now, builder, |pools| pools::Event::Withdrawn { pools, submitted_at });
-        self.reply(reply, Answer::Done);
     }
 
     /// Closes a request, and its set when that was the last.
@@ -131,16 +162,21 @@ impl Core {
             buildset.open.remove(&id);
             buildset.results = buildset.results.worst(results);
         }
+        if let Some(waiter) = request.waiter {
+            self.tell_waiter(now, waiter, id, results, request.ended);
+        }
         self.complete_buildset_if_done(now, request.buildset);
     }
 
     pub(super) fn complete_buildset_if_done(&mut self, now: Time, id: BuildsetId) {
-        let Some(buildset) = self.buildsets.get(&id) else { return };
-        if buildset.open.is_empty() {
-            let results = buildset.results;
-            self.buildsets.remove(&id);
-            self.write(Write::CompleteBuildset { buildset: id, results, at: now });
-            self.notify(Notice::BuildsetCompleted { buildset: id, results });
+        if self.buildsets.get(&id).is_none_or(|buildset| !buildset.open.is_empty()) {
+            return;
         }
+        let Some(Buildset { results, sourcestamps, changes, .. }) = self.buildsets.remove(&id) else {
+            return;
+        };
+        self.write(Write::CompleteBuildset { buildset: id, results, at: now });
+        self.notify(Notice::BuildsetCompleted { buildset: id, results });
+        self.upstream_done(Upstream { buildset: id, results, sourcestamps, changes });
     }
 }

@@ -99,7 +99,7 @@ pub struct SchedulerStatus {
     pub enabled: bool,
     /// Changes that wait for the tree to be stable.
     pub waiting_changes: usize,
-    /// When the first of them is built, if nothing comes in between.
+    /// When it builds next, if nothing comes in between.
     pub due: Option<Time>,
 }
 
@@ -218,7 +218,7 @@ impl Core {
                 builders: config.builder_names.clone(),
                 enabled: scheduler.enabled,
                 waiting_changes: self.waiting_changes(id),
-                due: scheduler.timers.values().filter_map(|timer| timer.due).min(),
+                due: scheduler.timers.values().filter_map(|timer| timer.due).chain(scheduler.due).min(),
             })
         });
         status.collect()

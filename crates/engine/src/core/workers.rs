@@ -276,7 +276,7 @@ impl Core {
         }
         for build in running {
             if self.builds.get(&build).is_some_and(|running| running.session == session) {
-                self.interrupt(build, format!("worker {name} was lost: {why}"), Results::Retry);
+                self.interrupt(now, build, format!("worker {name} was lost: {why}"), Results::Retry);
             }
         }
         self.refresh_worker(id);

@@ -8,7 +8,10 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tracing::{Instrument as _, error, info_span};
 
 use super::ports::Runner;
-use crate::{BuildControl, BuildOrder, Outcome};
+use crate::{
+    BuildControl, BuildOrder, Outcome,
+    build::{Line, TriggerCall},
+};
 
 /// A build is told to stop at most twice: once because its worker is lost, once because somebody wants it.
 const CONTROLS: usize = 4;
@@ -20,14 +23,20 @@ pub(super) struct Builds {
     controls: BTreeMap<BuildId, mpsc::Sender<BuildControl>>,
     ended: mpsc::Sender<(BuildId, Outcome)>,
     outcomes: mpsc::Receiver<(BuildId, Outcome)>,
+    triggers: mpsc::Sender<TriggerCall>,
     abandon: CancellationToken,
 }
 
 impl Builds {
-    pub(super) fn new(runner: Arc<dyn Runner>, tasks: TaskTracker) -> Self {
+    /// What builds trigger goes into `triggers`.
+    pub(super) fn new(
+        runner: Arc<dyn Runner>,
+        tasks: TaskTracker,
+        triggers: mpsc::Sender<TriggerCall>,
+    ) -> Self {
         let (ended, outcomes) = mpsc::channel(256);
         let (controls, abandon) = (BTreeMap::new(), CancellationToken::new());
-        Self { runner, tasks, controls, ended, outcomes, abandon }
+        Self { runner, tasks, controls, ended, outcomes, triggers, abandon }
     }
 
     pub(super) fn start(&mut self, order: Box<BuildOrder>) {
@@ -35,7 +44,8 @@ impl Builds {
         let build = order.build;
         let span = info_span!("build", build.id = build.0, builder.name = %order.builder.name, build.number = order.number.0);
         self.controls.insert(build, control);
-        let run = self.runner.run(order, controlled).instrument(span.clone());
+        let line = Line { control: controlled, triggers: self.triggers.clone() };
+        let run = self.runner.run(order, line).instrument(span.clone());
         // A task of its own, so that a panic ends this build and nothing else.
         let run = self.tasks.spawn(self.abandon.clone().run_until_cancelled_owned(run));
         let ended = self.ended.clone();

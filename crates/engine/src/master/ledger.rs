@@ -111,14 +111,14 @@ pub(super) fn worker(row: WorkerRow) -> (String, (WorkerId, Option<String>)) {
     (row.name, (row.id, paused))
 }
 
-/// The changes that are the source stamps of each buildset that is not complete.
+/// The changes that are the source stamps of each buildset that is not complete, or that somebody has not heard of.
 pub(super) async fn changes_of(
     store: &Store,
     restored: &Restored,
 ) -> Result<BTreeMap<BuildsetId, Vec<Arc<Change>>>, StorageError> {
     let mut found = BTreeMap::new();
     let mut by_buildset = BTreeMap::new();
-    for (id, buildset) in &restored.buildsets {
+    for (id, buildset) in restored.buildsets.iter().chain(&restored.upstream) {
         let mut changes = Vec::new();
         for stamp in &buildset.row.sourcestamps {
             if !found.contains_key(stamp) {

@@ -25,7 +25,10 @@ use super::{
     providers::{self, Hands, Suppliers},
     turns::Meter,
 };
-use crate::{Action, Answer, Batch, Clock, Core, Event, Notice, NoticeSender, ReplyId, worker::Report};
+use crate::{
+    Action, Answer, Batch, Clock, Core, Event, Notice, NoticeSender, ReplyId, build::TriggerCall,
+    worker::Report,
+};
 
 /// What the master is made of.
 pub struct Parts {
@@ -92,6 +95,8 @@ enum Leaving {
 enum Waiter {
     Caller(oneshot::Sender<Answer>),
     Client(oneshot::Sender<Result<ChangeId, String>>),
+    /// A build that has triggered something: it hears several answers.
+    Build(mpsc::UnboundedSender<Answer>),
 }
 
 /// The owner of the core; [`run`](Self::run) it as a task.
@@ -102,6 +107,8 @@ pub struct Owner {
     ledger: Arc<dyn Ledger>,
     connections: Arc<dyn Connections>,
     builds: Builds,
+    /// What builds trigger.
+    triggers: mpsc::Receiver<TriggerCall>,
     hands: Hands,
     leases: Leases,
     /// The leases that are held.
@@ -138,6 +145,7 @@ impl Owner {
         let (sender, requests) = mpsc::channel(limits.requests);
         let (health, healthy) = watch::channel(Health::Good);
         let (drained, is_drained) = watch::channel(false);
+        let (trigger, triggers) = mpsc::channel(limits.requests);
         let meter = Arc::new(Meter::default());
         let master = Master {
             requests: sender,
@@ -157,7 +165,8 @@ impl Owner {
             clock,
             ledger,
             connections,
-            builds: Builds::new(runner, tasks),
+            builds: Builds::new(runner, tasks, trigger),
+            triggers,
             hands,
             leases,
             held: Held::new(),
@@ -235,6 +244,10 @@ impl Owner {
                 (build, outcome) = self.builds.next(), if room => {
                     let crate::Outcome { results, state_string } = outcome;
                     self.handle(Event::BuildFinished { build, results, state_string });
+                }
+                Some((trigger, answers)) = self.triggers.recv(), if room => {
+                    let reply = self.waiter(Waiter::Build(answers));
+                    self.handle(Event::Trigger { trigger, reply });
                 }
                 event = self.hands.next(), if room => self.handle(Event::Pools(event)),
                 event = self.leases.next(), if room => self.lease(event),
@@ -434,6 +447,13 @@ impl Owner {
                 Answer::Refused(refusal) => Err(refusal.to_string()),
                 _ => Err("the master did not record it".to_owned()),
             })),
+            Some(Waiter::Build(build)) => {
+                let more = matches!(answer, Answer::Triggered(_) | Answer::TriggeredRequest { .. });
+                build.send(answer).ok();
+                if more {
+                    self.waiters.insert(to, Waiter::Build(build));
+                }
+            }
             None => {}
         }
     }

@@ -4,9 +4,8 @@ use std::{future::Future, pin::Pin};
 
 use model::InstanceId;
 use pools::Verifier;
-use tokio::sync::mpsc;
 
-use crate::{BuildControl, BuildOrder, Outcome, SessionId, core::BuilderDir, worker::Sessions};
+use crate::{BuildOrder, Outcome, SessionId, build::Line, core::BuilderDir, worker::Sessions};
 
 /// A future in a box.
 pub(crate) type Boxed<T> = Pin<Box<dyn Future<Output = T> + Send>>;
@@ -63,5 +62,5 @@ impl Connections for Sessions {
 pub trait Runner: Send + Sync + 'static {
     /// Runs one build to its end. All its rows are queued when it is done. It may be dropped, when the master ends and
     /// cannot wait any longer.
-    fn run(&self, order: Box<BuildOrder>, control: mpsc::Receiver<BuildControl>) -> Boxed<Outcome>;
+    fn run(&self, order: Box<BuildOrder>, line: Line) -> Boxed<Outcome>;
 }

@@ -5,10 +5,14 @@ use std::sync::Arc;
 use config::Config;
 use model::Results;
 use storage::Store;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::watch;
 
 use super::{Runner, ports::Boxed};
-use crate::{BuildControl, BuildOrder, Clock, NoticeSender, Outcome, build::Means, worker::Sessions};
+use crate::{
+    BuildOrder, Clock, NoticeSender, Outcome,
+    build::{Line, Means},
+    worker::Sessions,
+};
 
 /// Runs builds on the workers that are connected.
 #[derive(Clone, Debug)]
@@ -26,7 +30,7 @@ pub struct Workshop {
 }
 
 impl Runner for Workshop {
-    fn run(&self, order: Box<BuildOrder>, control: mpsc::Receiver<BuildControl>) -> Boxed<Outcome> {
+    fn run(&self, order: Box<BuildOrder>, line: Line) -> Boxed<Outcome> {
         let Self { sessions, store, notices, clock, config } = self.clone();
         let (master_url, base_dir, log_compression) = {
             let config = config.borrow();
@@ -41,7 +45,7 @@ impl Runner for Workshop {
             crate::build::run(
                 order,
                 Means { worker, store, notices, clock, master_url, base_dir, log_compression },
-                control,
+                line,
             )
             .await
         })

@@ -8,6 +8,7 @@ use std::{
 };
 
 use anyhow::Context;
+use change_sources::ChangeSources;
 use clap::Args;
 use config::{Config, Database, Diagnostics, PoolProvider, Severity};
 use engine::{
@@ -29,6 +30,7 @@ use tracing::{error, info, warn};
 use super::{LogFormat, check::configuration_file, log_to_stderr};
 use crate::{
     control::{Ending, House, Server},
+    desk::ChangeDesk,
     enrollment,
     exit::{Exit, Failure},
     output,
@@ -162,7 +164,7 @@ impl Start {
             store: store.clone(),
             notices: notices.clone(),
             clock: Arc::clone(&clock),
-            config: current,
+            config: current.clone(),
         };
         let parts = Parts {
             config: Arc::clone(&config),
@@ -200,6 +202,8 @@ impl Start {
             tokio::spawn(server.enroll(registrar, tls, stop_control.clone()))
         });
         let telling = web::House { master: master.clone(), version: env!("CARGO_PKG_VERSION"), started_at };
+        let desk = Arc::new(ChangeDesk { master: master.clone(), store: store.clone() });
+        let sources = tokio::spawn(ChangeSources::new(desk).run(current, stop_control.clone()));
         let house = House {
             master,
             store: store.clone(),
@@ -238,6 +242,7 @@ impl Start {
         connections.end().await;
         listener.abort();
         stop_control.cancel();
+        sources.await?;
         control.await?;
         for server in web.into_iter().chain(enroll) {
             server.await?;

@@ -44,7 +44,7 @@ impl Pools {
             Some(histogram) => histogram.add(waited),
             None => pool.totals.queue_wait.entry(class.clone()).or_default().add(waited),
         }
-        entry.running.insert(build, Run { builder, request, priority, since: now, at: None });
+        entry.running.insert(build, Run { builder, request, priority, since: now, waits: false, at: None });
         match entry.state() {
             State::Idle | State::ReadyCheck => self.set(now, id, State::Busy),
             State::Busy => {
@@ -61,6 +61,20 @@ impl Pools {
                 n => format!("it runs its {n}th build, and no more"),
             };
             self.drain(now, id, ReasonCode::MaxBuilds, text, None);
+        }
+        self.kick(now);
+    }
+
+    /// A build on an instance waits for others, or no longer does: nobody knows when it ends while it does.
+    pub(super) fn build_waits(&mut self, now: Time, id: InstanceId, build: BuildId, waits: bool) {
+        let Some(entry) = self.entries.get_mut(&id) else { return };
+        let is_busy = entry.state() == State::Busy;
+        let Some(run) = entry.running.get_mut(&build) else { return };
+        run.waits = waits;
+        if waits {
+            self.uncount_run(id, build);
+        } else if is_busy {
+            self.count_run(id, build);
         }
         self.kick(now);
     }

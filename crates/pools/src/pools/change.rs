@@ -87,7 +87,7 @@ impl Pools {
     pub(super) fn count_run(&mut self, id: InstanceId, build: BuildId) {
         let Some(entry) = self.entries.get_mut(&id) else { return };
         let pool = &mut self.pools[entry.pool];
-        if let Some(run) = entry.running.get_mut(&build).filter(|run| run.at.is_none()) {
+        if let Some(run) = entry.running.get_mut(&build).filter(|run| run.at.is_none() && !run.waits) {
             run.at = Some(pool.running.len());
             pool.running.push(Running { builder: run.builder, since: run.since });
             pool.running_of.push((id, build));

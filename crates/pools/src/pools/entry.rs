@@ -72,6 +72,8 @@ pub(super) struct Run {
     pub(super) priority: i64,
     /// Since when.
     pub(super) since: Time,
+    /// Whether it waits for other builds.
+    pub(super) waits: bool,
     /// Its place among all builds of the pool, while it counts there.
     pub(super) at: Option<usize>,
 }

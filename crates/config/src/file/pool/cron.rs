@@ -14,7 +14,7 @@ const DAYS: i64 = 28 * 365 + 7;
 const DAY: i64 = 86_400;
 
 /// The first step of a cron expression that leaves its field at once: `*/70` of minutes is on once an hour.
-pub(super) fn too_far(cron: &str) -> Option<TimetableError> {
+pub(in crate::file) fn too_far(cron: &str) -> Option<TimetableError> {
     cron.split_ascii_whitespace().enumerate().find_map(|(at, word)| {
         let mut steps = word.split(',').filter_map(|part| part.split_once('/'));
         steps.find_map(|(_, step)| {
@@ -32,7 +32,7 @@ pub(super) fn too_far(cron: &str) -> Option<TimetableError> {
 }
 
 /// Whether no day is one of its days, such as the 31st of February.
-pub(super) fn is_never_on(cron: &str) -> bool {
+pub(in crate::file) fn is_never_on(cron: &str) -> bool {
     // The time of the day does not matter, and so neither does the time zone.
     let days = cron.split_ascii_whitespace().skip(2).fold("* *".to_owned(), |all, word| all + " " + word);
     let Ok(days) = Timetable::new(&days, "UTC") else { return false };

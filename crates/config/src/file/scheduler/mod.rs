@@ -1,8 +1,9 @@
 //! `[[scheduler]]`.
 
 pub(super) mod filter;
+pub(super) mod timed;
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use ::model::{
     filter::{Attribute, Condition, Test},
@@ -12,13 +13,14 @@ use toml::de::DeValue;
 
 use super::Names;
 use crate::{
+    diagnostic::Span,
     expression,
     model::{Basic, Codebase, ForceScheduler, Priority, Scheduler, SchedulerKind},
     nearest::nearest,
     renderable::Renderable,
     schema::{Fallback, Key, Kind, Special},
     table::{Keys, Table},
-    value::{MAX_PROPERTY_NAME, Value},
+    value::{MAX_PROPERTY_NAME, Reading, Value},
 };
 
 /// What all schedulers have.
@@ -115,11 +117,39 @@ pub(super) const FORCE: Keys = Keys {
     hints: HINTS,
 };
 
+pub(super) const DEPENDENT: Keys = Keys {
+    what: "Dependent",
+    groups: &[
+        COMMON,
+        OWN,
+        &[Key::new("upstream", Kind::Text, "the scheduler whose builds have to succeed first").required()],
+    ],
+    hints: HINTS,
+};
+
+pub(super) const TRIGGERABLE: Keys = Keys {
+    what: "Triggerable",
+    groups: &[
+        COMMON,
+        OWN,
+        &[Key::new("reason", Kind::Text, "why its builds are there, where `Trigger` sets no properties")
+            .default(Fallback::Of(
+                "Buildbot's: The Triggerable scheduler named 'NAME' triggered this build",
+            ))],
+    ],
+    hints: HINTS,
+};
+
 /// All types, with their keys.
 const TYPES: &[(&str, Keys)] = &[
     ("AnyBranchScheduler", ANY_BRANCH),
-    ("SingleBranchScheduler", SINGLE_BRANCH),
+    ("Dependent", DEPENDENT),
     ("ForceScheduler", FORCE),
+    ("Nightly", timed::NIGHTLY),
+    ("NightlyTriggerable", timed::NIGHTLY_TRIGGERABLE),
+    ("Periodic", timed::PERIODIC),
+    ("SingleBranchScheduler", SINGLE_BRANCH),
+    ("Triggerable", TRIGGERABLE),
 ];
 
 const PRIORITY: Special = Special {
@@ -206,6 +236,15 @@ pub(super) fn read<'a>(value: Value<'a>, builders: &Names<'a>, names: &mut Names
                     .map_or_else(|| "force build".to_owned(), |(text, _)| text.to_owned()),
             })
         }
+        "Dependent" => SchedulerKind::Dependent { upstream: table.text("upstream")?.0.to_owned() },
+        "Nightly" => SchedulerKind::Nightly(timed::read(&table, kind, name.unwrap_or(""))?),
+        "NightlyTriggerable" => {
+            SchedulerKind::NightlyTriggerable(timed::read(&table, kind, name.unwrap_or(""))?)
+        }
+        "Periodic" => SchedulerKind::Periodic(timed::read(&table, kind, name.unwrap_or(""))?),
+        "Triggerable" => SchedulerKind::Triggerable {
+            reason: table.plain_text("reason").map(|(reason, _)| reason.to_owned()),
+        },
         _ => return None,
     };
     Some(Scheduler {
@@ -392,4 +431,59 @@ fn codebase(name: &str, value: Value<'_>) -> Option<Codebase> {
         branch: text("branch").filter(|branch| !branch.is_empty()),
         revision: text("revision").filter(|revision| !revision.is_empty()),
     })
+}
+
+/// Reports what names a scheduler that cannot be meant: an upstream that is not there or that waits for itself, and a step
+/// that triggers what is not there or cannot be triggered.
+pub(super) fn check(
+    reading: &Reading<'_>,
+    schedulers: &[(Arc<Scheduler>, Value<'_>)],
+    triggered: &[(String, Span)],
+) {
+    let find = |name: &str| schedulers.iter().map(|(one, _)| one).find(|one| one.name == name);
+    let names = || schedulers.iter().map(|(one, _)| one.name.as_str());
+    for (scheduler, value) in schedulers {
+        let SchedulerKind::Dependent { upstream } = &scheduler.kind else { continue };
+        let Some(value) = value.entry("upstream") else { continue };
+        if find(upstream).is_none() {
+            let others = names().filter(|name| *name != scheduler.name);
+            value
+                .error(format!("there is no scheduler {upstream:?}"))
+                .maybe_help(nearest(upstream, others).map(|meant| format!("did you mean {meant:?}?")));
+        }
+        let mut seen = vec![scheduler.name.as_str()];
+        let mut next = upstream.as_str();
+        while let Some(SchedulerKind::Dependent { upstream }) = find(next).map(|one| &one.kind) {
+            if next == scheduler.name {
+                value.error(format!("{next:?} would wait for its own builds"));
+                break;
+            }
+            if seen.contains(&next) {
+                break;
+            }
+            seen.push(next);
+            next = upstream;
+        }
+    }
+    let triggerable = || schedulers.iter().map(|(one, _)| one).filter(|one| one.kind.is_triggerable());
+    for (name, span) in triggered {
+        match find(name) {
+            Some(found) if found.kind.is_triggerable() => {}
+            Some(found) => {
+                let class = found.kind.class();
+                reading
+                    .sink
+                    .error(span.clone(), format!("{name:?} is a {class}, which cannot be triggered"))
+                    .help("a `Triggerable` or a `NightlyTriggerable` can");
+            }
+            None => {
+                let names = triggerable().map(|one| one.name.as_str());
+                let help = match nearest(name, names) {
+                    Some(meant) => format!("did you mean {meant:?}?"),
+                    None => "`name` of a `[[scheduler]]` of type \"Triggerable\" is meant".to_owned(),
+                };
+                reading.sink.error(span.clone(), format!("there is no scheduler {name:?}")).help(help);
+            }
+        }
+    }
 }

@@ -164,6 +164,120 @@ fn priorities_and_properties_may_depend_on_what_is_built() {
 }
 
 #[test]
+fn times_of_the_clock_are_buildbots() {
+    let times = |text: &str| match scheduler(&format!("type = \"Nightly\"\ntimezone = \"UTC\"\n{text}")).kind
+    {
+        SchedulerKind::Nightly(timed) => match timed.clockwork {
+            crate::Clockwork::At(times) => times,
+            other => panic!("{other:?}"),
+        },
+        other => panic!("{other:?}"),
+    };
+    // 2026-11-24 12:30:00 UTC, a Tuesday.
+    let tuesday = 1_795_523_400;
+    let at = |seconds: i64| ::model::Time::from_epoch_seconds(seconds);
+    for on in [
+        "minute = 30\nhour = 12",
+        "minute = [0, 30]",
+        "minute = \"*/15\"\ndayOfWeek = 1",
+        "minute = 30\ndayOfWeek = [1, 6]",
+        "minute = 30\ndayOfWeek = \"1\"",
+        "minute = 30\ndayOfWeek = \"tue\"",
+        "minute = 30\ndayOfWeek = \"2-3\"",
+        "minute = 30\nmonth = \"nov\"\ndayOfMonth = 24",
+    ] {
+        assert!(times(on).is_on(at(tuesday)), "{on}");
+    }
+    for off in ["", "minute = 30\ndayOfWeek = 2", "minute = 30\ndayOfWeek = \"3-5\""] {
+        assert!(!times(off).is_on(at(tuesday)), "{off}");
+    }
+    refused(
+        "type = \"Nightly\"\nhour = 24\nminute = \"*/70\"",
+        &["13:10 \"*/70\" is no minute: numbers from 0 to 59, ranges, lists and steps"],
+    );
+    refused("type = \"Nightly\"\nhour = 24\ntimezone = \"Mars\"", &["13:12 there is no time zone \"Mars\""]);
+    refused("type = \"Nightly\"\ntimezone = \"Mars\"", &["12:12 there is no time zone \"Mars\""]);
+    refused(
+        "type = \"Nightly\"\nmonth = 2\ndayOfMonth = 31",
+        &["12:9 there is no such day: this never builds"],
+    );
+    refused(
+        "type = \"Periodic\"\nperiodicBuildTimer = 0",
+        &["12:22 `periodicBuildTimer` is at least a second"],
+    );
+}
+
+#[test]
+fn schedulers_name_each_other() {
+    refused(
+        "type = \"Dependent\"\nupstream = \"t\"\n[[scheduler]]\ntype = \"Dependent\"\nname = \"t\"\nupstream = \"s\"\nbuilderNames = [\"b\"]",
+        &["12:12 \"s\" would wait for its own builds", "16:12 \"t\" would wait for its own builds"],
+    );
+    refused("type = \"Dependent\"\nupstream = \"x\"", &["12:12 there is no scheduler \"x\""]);
+    let triggering = format!(
+        "{MINIMAL}[[builder.step]]\ntype = \"Trigger\"\nschedulerNames = [\"t1\", \"tt\", \"f\", \"%(prop:x)s\"]\nalwaysUseLatest = true\nupdateSourceStamp = true\n[[scheduler]]\ntype = \"Triggerable\"\nname = \"t1\"\nbuilderNames = [\"b\"]\n[[scheduler]]\ntype = \"ForceScheduler\"\nname = \"f\"\nbuilderNames = [\"b\"]"
+    );
+    assert_eq!(
+        errors(&triggering),
+        [
+            "10:25 there is no scheduler \"tt\" [did you mean \"t1\"?]",
+            "10:31 \"f\" is a ForceScheduler, which cannot be triggered [a `Triggerable` or a `NightlyTriggerable` can]",
+            "11:19 there cannot be both `alwaysUseLatest` and `updateSourceStamp` [either of them says what to build]",
+        ]
+    );
+}
+
+#[test]
+fn pollers_are_read() {
+    use crate::{Branches, ChangeSource};
+
+    let poller = |text: &str| {
+        let text =
+            format!("{MINIMAL}[[change-source]]\ntype = \"GitPoller\"\nrepourl = \"https://x/y\"\n{text}");
+        let ChangeSource::GitPoller(poller) = &*good(&text).config.change_sources[0];
+        crate::GitPoller::clone(poller)
+    };
+    let read = poller("");
+    assert_eq!(
+        (&*read.name, &read.branches, read.poll_interval.as_secs()),
+        ("https://x/y", &Branches::Head, 600)
+    );
+    assert_eq!(read.workdir, Path::new("/base/gitpoller-work"));
+    assert_eq!(poller("branch = \"x\"").branches, Branches::Named(vec!["x".into()]));
+    assert_eq!(poller("branches = true").branches, Branches::All);
+    assert_eq!(poller("only_tags = true").branches, Branches::Tags);
+    assert!(matches!(poller("branches = { expression = \"ref != 'x'\" }").branches, Branches::Where(_)));
+
+    let refused = |text: &str, expect: &[&str]| {
+        let text = format!("{MINIMAL}[[change-source]]\ntype = \"GitPoller\"\n{text}");
+        assert_eq!(errors(&text), expect, "{text}");
+    };
+    refused("", &["8:1 GitPoller lacks `repourl` [`repourl`: the repository]"]);
+    refused(
+        "repourl = \"https://me:secret@x/y\"",
+        &[
+            "10:11 a password in an address is seen by everybody who sees a change [let git's credential helpers have it, or use ssh with `sshPrivateKey`]",
+        ],
+    );
+    refused(
+        "repourl = \"r\"\nbranches = [\"a\"]\nbranch = \"b\"\npollInterval = 5\npollRandomDelayMin = 7\npollRandomDelayMax = 6\npollinterval = 1",
+        &[
+            "11:12 there cannot be both `branch` and `branches` [each says which branches are looked at]",
+            "14:22 `pollRandomDelayMin` is more than `pollRandomDelayMax`",
+            "15:22 `pollRandomDelayMax` is not less than `pollInterval`",
+            "16:1 GitPoller has no `pollinterval` [it is called `pollInterval`]",
+        ],
+    );
+    refused(
+        "repourl = \"r\"\nsshPrivateKey = \"-----BEGIN\"\nsshHostKey = \"a\"\nsshKnownHosts = \"b\"",
+        &[
+            "11:17 a key does not belong into this file [put it into a file of `secrets-directory`, and write `%(secret:NAME)s`]",
+            "13:17 there cannot be both `sshHostKey` and `sshKnownHosts`",
+        ],
+    );
+}
+
+#[test]
 fn a_force_scheduler_has_defaults() {
     let read = scheduler("type = \"ForceScheduler\"\ncodebases = [\"a\", \"b\"]");
     let SchedulerKind::Force(force) = &read.kind else { panic!("{read:?}") };
@@ -176,7 +290,10 @@ fn a_force_scheduler_has_defaults() {
 
 #[test]
 fn the_configurations_in_the_documents_on_schedulers_load() {
-    for name in ["schedulers.md"] {
+    let directory = tempfile::tempdir().unwrap();
+    fs::create_dir(directory.path().join("secrets")).unwrap();
+    fs::write(directory.path().join("secrets/deploy-key"), "a key").unwrap();
+    for name in ["schedulers.md", "change-sources.md"] {
         let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs").join(name);
         let text = fs::read_to_string(&path).unwrap();
         let mut blocks = text.split("```toml\n").skip(1).peekable();
@@ -187,7 +304,7 @@ fn the_configurations_in_the_documents_on_schedulers_load() {
                 .map(|name| format!("[[builder]]\nname = {name:?}\nworkers = [\"w\"]\n"))
                 .concat();
             let before = format!("[[worker]]\nname = \"w\"\npassword = \"p\"\n{builders}");
-            if let Err(errors) = parse(&format!("{before}{block}"), name, &path) {
+            if let Err(errors) = parse(&format!("{before}{block}"), name, directory.path()) {
                 panic!("{}\n{block}", errors.render(false));
             }
         }

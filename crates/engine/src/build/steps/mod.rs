@@ -10,6 +10,7 @@ mod master;
 mod property;
 mod sequence;
 mod shell;
+mod trigger;
 mod upload;
 mod warnings;
 mod workspace;
@@ -58,6 +59,7 @@ const ALL: &[(&str, Run)] = &[
     ("ShellSequence", |step| Box::pin(sequence::run(step))),
     ("StringDownload", |step| Box::pin(download::string(step))),
     ("Test", |step| Box::pin(warnings::run(step))),
+    ("Trigger", |step| Box::pin(trigger::run(step))),
     ("WarningCountingShellCommand", |step| Box::pin(warnings::run(step))),
 ];
 

@@ -6,6 +6,7 @@ mod logs;
 mod master;
 mod play;
 mod shell;
+mod trigger;
 
 use std::{
     path::{Path, PathBuf},
@@ -21,7 +22,7 @@ use storage::{Options, StepRow, Store, Write};
 use tokio::sync::mpsc;
 
 pub(crate) use self::play::{Act, Player};
-use super::{Means, run};
+use super::{Line, Means, run};
 use crate::{
     BuildControl, BuildOrder, Clock, Notice, NoticeSender, Outcome, SessionId, clock::TestClock,
     notice::Heard,
@@ -182,6 +183,12 @@ impl Bench {
 
     /// Runs the build to its end; it can be stopped.
     pub(crate) async fn run_with(self, player: &Arc<Player>, control: mpsc::Receiver<BuildControl>) -> Ran {
+        let (triggers, _) = mpsc::channel(1);
+        self.run_on(player, Line { control, triggers }).await
+    }
+
+    /// Runs the build to its end; a test plays the master.
+    pub(crate) async fn run_on(self, player: &Arc<Player>, line: Line) -> Ran {
         let mut heard = self.notices.subscribe();
         let means = Means {
             worker: Arc::clone(player) as Arc<dyn super::Commander>,
@@ -192,7 +199,7 @@ impl Bench {
             base_dir: self.base_dir.clone(),
             log_compression: config::LogCompression::Zstd,
         };
-        let outcome = run(self.order.clone(), means, control).await;
+        let outcome = run(self.order.clone(), means, line).await;
         let mut notices = Vec::new();
         drop(self.notices);
         while let Heard::Notice(notice) = heard.next().await {

@@ -7,6 +7,7 @@ use std::{collections::BTreeMap, sync::Arc};
 use config::{Codebase, Priority};
 use model::{Change, ChangeId, Json, Properties, SchedulerId, SourceStamp, Time, template::Context};
 use serde_json::Map;
+use storage::Parent;
 
 use super::Remembered;
 use crate::core::{Core, requests::NewBuildset};
@@ -26,6 +27,10 @@ pub(super) struct Wish {
     pub(super) builder_names: Option<Vec<String>>,
     /// Instead of the scheduler's.
     pub(super) priority: Option<i64>,
+    /// The build that triggered it.
+    pub(super) parent: Option<Parent>,
+    /// Whether that waits for it.
+    pub(super) waited_for: bool,
 }
 
 impl Wish {
@@ -39,6 +44,8 @@ impl Wish {
             properties: Properties::new(),
             builder_names: None,
             priority: None,
+            parent: None,
+            waited_for: false,
         }
     }
 }
@@ -46,12 +53,22 @@ impl Wish {
 impl Core {
     /// The buildset that a scheduler asks for.
     pub(super) fn wished(&self, config: &config::Scheduler, wish: Wish) -> NewBuildset {
-        let Wish { reason, sourcestamps, changes, about, mut properties, builder_names, priority } = wish;
+        let Wish { reason, sourcestamps, changes, about, mut properties, builder_names, priority, .. } = wish;
         let names = builder_names.as_ref().unwrap_or(&config.builder_names);
         let priority = priority.unwrap_or_else(|| decided(config, names, &about));
         let builders = self.builders_named(names);
         lay_over(&mut properties, config, &changes, &sourcestamps);
-        NewBuildset { reason, sourcestamps, changes, properties, builders, priority }
+        NewBuildset {
+            reason,
+            sourcestamps,
+            changes,
+            properties,
+            builders,
+            priority,
+            scheduler: config.name.clone(),
+            parent: wish.parent,
+            waited_for: wish.waited_for,
+        }
     }
 
     /// Asks for builds of the newest change of each codebase; a codebase without one is built as configured.
@@ -184,5 +201,14 @@ impl Context for Surroundings<'_> {
 
     fn secret(&self, _: &str) -> Option<String> {
         None
+    }
+
+    fn named(&self, name: &str) -> Option<Json> {
+        let prop = || self.properties.iter().map(|(name, property)| (name.clone(), property.value.clone()));
+        match name {
+            "prop" => Some(Json::Object(prop().collect())),
+            "src" => Some(crate::build::sources(self.sourcestamps)),
+            _ => None,
+        }
     }
 }

@@ -42,7 +42,7 @@ impl Core {
             self.record_change(scheduler, id, change);
         }
         let remembered = Remembered { change: Arc::clone(change), important };
-        if tree_stable_timer(&config).is_some() {
+        if tree_stable_timer(&config).is_some() || config.kind.timed().is_some() {
             self.remember(now, scheduler, id, remembered);
             self.write(Write::SchedulerChange { scheduler, change: id, important });
         } else if important && let Some(basic) = basic(&config) {
@@ -64,6 +64,15 @@ impl Core {
             scheduler.timers.entry(TimerKey::Only).or_default().changes.insert(change_id, remembered);
             return;
         };
+        if config.kind.interest().is_none() {
+            // It no longer looks at changes.
+            let changes = Classified::These(vec![change_id]);
+            return self.write(Write::SchedulerChangesDone { scheduler: id, changes });
+        }
+        if config.kind.timed().is_some() {
+            scheduler.timers.entry(TimerKey::Only).or_default().changes.insert(change_id, remembered);
+            return;
+        }
         // With no timer (any more), what was remembered is due at once.
         let wait = tree_stable_timer(config).unwrap_or_default();
         let key = timer_key(config, &remembered.change);
@@ -132,6 +141,6 @@ fn timer_key(config: &config::Scheduler, change: &Change) -> TimerKey {
             repository: change.repository.clone(),
             branch: change.branch.clone(),
         },
-        SchedulerKind::SingleBranch(_) | SchedulerKind::Force(_) => TimerKey::Only,
+        _ => TimerKey::Only,
     }
 }

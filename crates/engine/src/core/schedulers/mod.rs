@@ -2,9 +2,12 @@
 
 mod asking;
 mod changes;
+mod dependent;
 mod force;
 mod index;
 mod state;
+mod timed;
+mod trigger;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -16,7 +19,7 @@ use config::{Basic, SchedulerKind};
 use model::{BuilderId, Change, ChangeId, SchedulerId, Time};
 use storage::ObjectStates;
 
-pub(super) use self::index::ChangeIndex;
+pub(super) use self::{dependent::Upstream, index::ChangeIndex, trigger::Waiting};
 use super::Core;
 
 /// One scheduler, of the configuration or (for what it still remembers) of an earlier one.
@@ -30,13 +33,15 @@ pub(super) struct Scheduler {
     /// Whether it acts on changes. Somebody may have switched it off.
     pub(super) enabled: bool,
     pub(super) timers: BTreeMap<TimerKey, Timer>,
+    /// When it builds next by the clock.
+    pub(super) due: Option<Time>,
     /// What it keeps between restarts.
     pub(super) states: ObjectStates,
 }
 
 impl Scheduler {
     pub(super) fn new(name: String, enabled: bool, states: ObjectStates) -> Self {
-        Self { name, config: None, position: usize::MAX, enabled, timers: BTreeMap::new(), states }
+        Self { name, config: None, position: usize::MAX, enabled, timers: BTreeMap::new(), due: None, states }
     }
 }
 
@@ -68,7 +73,7 @@ pub(super) struct Remembered {
 fn basic(config: &config::Scheduler) -> Option<&Basic> {
     match &config.kind {
         SchedulerKind::AnyBranch(basic) | SchedulerKind::SingleBranch(basic) => Some(basic),
-        SchedulerKind::Force(_) => None,
+        _ => None,
     }
 }
 
@@ -92,6 +97,14 @@ impl Core {
         self.listeners = active
             .filter_map(|(id, scheduler)| Some((*id, scheduler.position, scheduler.config.as_deref()?)))
             .collect();
+        self.dependents.clear();
+        let mut enabled: Vec<_> = self.schedulers.iter().filter(|(_, scheduler)| scheduler.enabled).collect();
+        enabled.sort_by_key(|(_, scheduler)| scheduler.position);
+        for (id, scheduler) in enabled {
+            if let Some(upstream) = scheduler.config.as_deref().and_then(dependent::upstream) {
+                self.dependents.entry(upstream.to_owned()).or_default().push(*id);
+            }
+        }
     }
 
     /// Whether anything in the tables waits for this scheduler; for tests and status.

@@ -148,7 +148,7 @@ fn properties_are_merged_in_buildbots_order() {
         r#"project = "" (Build)"#,
         r#"reason = "because" (Force Build Form)"#,
         r#"repository = "" (Build)"#,
-        r#"revision = null (Build)"#,
+        r#"revision = "" (Build)"#,
         r#"scheduler = "force" (Scheduler)"#,
         r#"spare = "builder" (Builder)"#,
         r#"spare_worker = true (Worker)"#,

@@ -7,6 +7,8 @@ mod scale;
 mod schedulers;
 mod simulation;
 mod tables;
+mod timed;
+mod triggers;
 mod workers;
 
 use std::{

@@ -5,7 +5,7 @@ use storage::{PendingChange, Restored};
 
 use super::{Event, Force, ReplyId, World, farm, last_order};
 
-fn changed(branch: &str, revision: &str) -> Change {
+pub(super) fn changed(branch: &str, revision: &str) -> Change {
     Change {
         author: format!("author of {revision}"),
         branch: (!branch.is_empty()).then(|| branch.to_owned()),

@@ -8,8 +8,8 @@ use std::{
 use model::{BuildId, BuildRequestId, Change, Json, Results, Time};
 
 use super::{
-    super::BuildOrder, Action, Batch, Coins, Core, Counters, Event, Force, Hiring, Known, ReplyId, START,
-    SessionId, config, farm, tables::Tables,
+    super::BuildOrder, super::Trigger, Action, Batch, Coins, Core, Counters, Event, Force, Hiring, Known,
+    ReplyId, START, SessionId, config, farm, tables::Tables,
 };
 
 const WORKERS: [&str; 4] = ["w0", "w1", "w2", "w3"];
@@ -19,6 +19,8 @@ fn configs() -> Vec<String> {
     let schedulers = |timer: &str| {
         format!(
             "[[scheduler]]\nname = \"any\"\ntype = \"AnyBranchScheduler\"\nbuilderNames = [\"b0\", \"b1\"]\n{timer}
+             [[scheduler]]\nname = \"triggered\"\ntype = \"Triggerable\"\nbuilderNames = [\"b0\", \"b3\"]
+             [[scheduler]]\nname = \"after\"\ntype = \"Dependent\"\nupstream = \"one\"\nbuilderNames = [\"b1\"]
              [[scheduler]]\nname = \"one\"\ntype = \"SingleBranchScheduler\"\nbranch = \"x0\"\nbuilderNames = [\"b0\"]\n"
         )
     };
@@ -91,6 +93,7 @@ struct Sim {
     sessions: BTreeMap<u64, (usize, Stage)>,
     probed: BTreeSet<u64>,
     last_session: u64,
+    last_reply: u64,
     jobs: BTreeMap<BuildId, Job>,
     paused: BTreeSet<usize>,
 }
@@ -113,6 +116,7 @@ impl Sim {
             sessions: BTreeMap::new(),
             probed: BTreeSet::new(),
             last_session: 0,
+            last_reply: 0,
             jobs: BTreeMap::new(),
             paused: BTreeSet::new(),
         };
@@ -255,7 +259,7 @@ impl Sim {
                 let worker = self.dice.roll(WORKERS.len());
                 self.login(worker);
             }
-            3..7 | 26..30 if self.dice.roll(8) != 0 => {
+            3..7 | 26 | 28..30 if self.dice.roll(8) != 0 => {
                 if let Some(&session) = self.dice.pick(&sessions) {
                     self.advance(session);
                 }
@@ -303,6 +307,17 @@ impl Sim {
                 let ids: Vec<BuildRequestId> = self.tables.requests.keys().copied().collect();
                 if let Some(&request) = self.dice.pick(&ids) {
                     self.event(Event::CancelRequest { request, reason: String::new(), reply });
+                }
+            }
+            27 => {
+                let jobs: Vec<BuildId> = self.jobs.keys().copied().collect();
+                if let Some(&build) = self.dice.pick(&jobs) {
+                    self.last_reply += 1;
+                    let reply = ReplyId(self.last_reply);
+                    let schedulers = vec!["triggered".to_owned()];
+                    let waits = self.dice.roll(2) == 0;
+                    let trigger = Box::new(Trigger { build, schedulers, waits, ..Trigger::default() });
+                    self.event(Event::Trigger { trigger, reply });
                 }
             }
             19 => {

@@ -30,6 +30,7 @@ use super::{
 };
 use crate::{
     BuildControl, BuildOrder, Core, Event, NoticeSender, Outcome, SessionId,
+    build::Line,
     clock::TestClock,
     core::{
         BuilderDir, Force, Hiring, Known, Unknown,
@@ -114,7 +115,7 @@ impl Connections for Sessions {
 struct Builds(Arc<World>);
 
 impl Runner for Builds {
-    fn run(&self, order: Box<BuildOrder>, mut control: mpsc::Receiver<BuildControl>) -> Boxed<Outcome> {
+    fn run(&self, order: Box<BuildOrder>, mut line: Line) -> Boxed<Outcome> {
         let world = Arc::clone(&self.0);
         let (end, mut ended) = oneshot::channel();
         world.note(format!("start {}: {} #{}", order.build, order.builder.name, order.number));
@@ -124,7 +125,7 @@ impl Runner for Builds {
             loop {
                 tokio::select! {
                     outcome = &mut ended => return outcome.unwrap(),
-                    Some(BuildControl::Stop { results, .. }) = control.recv() => {
+                    Some(BuildControl::Stop { results, .. }) = line.control.recv() => {
                         world.note(format!("stop {} as {results}", order.build));
                     }
                 }
