@@ -99,6 +99,7 @@ fn prerequisites() -> Result<()> {
     system_program(&["dockerd", "--version"], "docker.io")?;
     system_program(&["podman", "--version"], "podman")?;
     system_program(&["busybox", "true"], "busybox-static")?;
+    system_program(&["sh", "-c", "command -v initdb || ls /usr/lib/postgresql/*/bin/initdb"], "postgresql")?;
     cargo_subcommand(NEXTEST.0, NEXTEST.1)?;
     cargo_subcommand(DENY.0, DENY.1)
 }

@@ -42,6 +42,8 @@ pub struct Master {
     pub url: String,
     /// Where state is kept.
     pub database: Database,
+    /// The password of the role that logs in to a server, if one was given.
+    pub database_password: Option<SecretString>,
     /// Where workers and clients connect.
     pub listen: Vec<Endpoint>,
     /// Where HTTP is served, if it is.
@@ -61,6 +63,23 @@ pub struct Master {
 pub enum Database {
     /// One file, absolute.
     Sqlite(PathBuf),
+    /// A database of a PostgreSQL server.
+    Server(Server),
+}
+
+/// A database of a PostgreSQL server.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Server {
+    /// Name or address, or the directory of a Unix socket.
+    pub host: String,
+    /// Its port.
+    pub port: u16,
+    /// The role to log in as.
+    pub user: String,
+    /// The database.
+    pub database: String,
+    /// A PEM file with the authorities that the server's certificate may come from, absolute; `None` is without TLS.
+    pub root_certificate: Option<PathBuf>,
 }
 
 /// Where workers and clients connect.

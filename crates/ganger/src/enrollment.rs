@@ -68,8 +68,10 @@ pub(crate) fn keys(enroll: &Enroll) -> anyhow::Result<Keys> {
 }
 
 fn beside_the_database(config: &Config) -> PathBuf {
-    let Database::Sqlite(path) = &config.master.database;
-    path.with_file_name("enroll.pem")
+    match &config.master.database {
+        Database::Sqlite(path) => path.with_file_name("enroll.pem"),
+        Database::Server(_) => config.base_dir.join("enroll.pem"),
+    }
 }
 
 /// A key and a certificate that nobody else has signed. It is there whole or not at all.

@@ -71,7 +71,7 @@ async fn lines(directory: &Path, report: &mut String) -> Result<(), Box<dyn std:
 }
 
 async fn builds(directory: &Path, report: &mut String) -> Result<(), Box<dyn std::error::Error>> {
-    let store = Store::open(&directory.join("builds.sqlite"), Options::new("host:dir", NOW))?;
+    let store = Store::open(directory.join("builds.sqlite"), Options::new("host:dir", NOW))?;
     let (builder, worker) = identities(&store).await?;
     for concurrent in [1, 20, 200] {
         let begin = Mark::now();

@@ -2,6 +2,8 @@
 
 use std::{error::Error, fmt, path::PathBuf, sync::Arc};
 
+use crate::database;
+
 /// What the database itself said; kept behind a name of ours, so that callers do not depend on which database it is.
 #[derive(Clone, Debug)]
 pub struct Cause(Arc<dyn Error + Send + Sync>);
@@ -29,18 +31,20 @@ impl Error for Cause {
 #[non_exhaustive]
 pub enum OpenError {
     /// Another master has it open.
-    #[error("open {}: another Ganger uses it{}", path.display(), by_process(*process))]
+    #[error("open {database}: another Ganger uses it{}", in_parentheses(by.as_deref()))]
     InUse {
         /// The database.
-        path: PathBuf,
-        /// The process that holds it, if it said so.
-        process: Option<u32>,
+        database: String,
+        /// Who holds it, in words, if that is known.
+        by: Option<String>,
     },
     /// The schema is of another Buildbot version.
-    #[error("open {}: its schema is {found}, and this Ganger needs {expected} (Buildbot 4.3){advice}", path.display())]
+    #[error(
+        "open {database}: its schema is {found}, and this Ganger needs {expected} (Buildbot 4.3){advice}"
+    )]
     Version {
         /// The database.
-        path: PathBuf,
+        database: String,
         /// What it is, in words.
         found: String,
         /// The alembic revision this program works with.
@@ -49,10 +53,10 @@ pub enum OpenError {
         advice: &'static str,
     },
     /// The database cannot be read or written.
-    #[error("open {}", path.display())]
+    #[error("open {database}")]
     Database {
         /// The database.
-        path: PathBuf,
+        database: String,
         /// What the database said.
         #[source]
         cause: Cause,
@@ -70,8 +74,8 @@ pub enum OpenError {
     },
 }
 
-fn by_process(process: Option<u32>) -> String {
-    process.map_or_else(String::new, |process| format!(" (process {process})"))
+fn in_parentheses(text: Option<&str>) -> String {
+    text.map_or_else(String::new, |text| format!(" ({text})"))
 }
 
 /// Why something was not written or read.
@@ -128,15 +132,15 @@ fn by(master: Option<&str>) -> String {
 #[derive(Debug)]
 pub(crate) enum ApplyError {
     /// The database failed, or a constraint did.
-    Sql(rusqlite::Error),
+    Sql(database::Error),
     /// The write contradicts the tables.
     Refused(String),
     /// The pool is no longer this master's.
     Fenced { pool: String, fence: u64, master: Option<String> },
 }
 
-impl From<rusqlite::Error> for ApplyError {
-    fn from(error: rusqlite::Error) -> Self {
+impl From<database::Error> for ApplyError {
+    fn from(error: database::Error) -> Self {
         Self::Sql(error)
     }
 }
@@ -152,8 +156,9 @@ impl ApplyError {
     }
 }
 
-/// Whether only one write is wrong. Everything else (disk full, I/O, corruption) is wrong for all.
-pub(crate) fn is_the_writes_own(error: &rusqlite::Error) -> bool {
-    use rusqlite::ErrorCode::{ConstraintViolation, TooBig, TypeMismatch};
-    matches!(error.sqlite_error_code(), Some(ConstraintViolation | TooBig | TypeMismatch))
+impl From<database::Error> for StorageError {
+    /// What a query that failed is to its caller.
+    fn from(error: database::Error) -> Self {
+        Self::ReadFailed(Cause::new(error))
+    }
 }

@@ -1,13 +1,14 @@
 //! What was built, read beside a master that may run: for `ganger simulate`.
 
-use std::{path::Path, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
 use model::Time;
-use rusqlite::{Connection, OptionalExtension, params};
 
 use crate::{
-    error::{Cause, OpenError},
-    open,
+    database::{Connection, Error, More, params},
+    error::OpenError,
+    open::Location,
+    readers,
 };
 
 /// The most builds that are read.
@@ -39,33 +40,31 @@ pub struct HistoryBuild {
 ///
 /// # Errors
 /// When it is no database of Buildbot, or cannot be read.
-pub fn history(database: &Path, since: Option<Time>) -> Result<History, OpenError> {
-    let failed =
-        |error: rusqlite::Error| OpenError::Database { path: database.to_owned(), cause: Cause::new(error) };
-    let connection = open::open_reader(database).map_err(failed)?;
+pub fn history(database: impl Into<Location>, since: Option<Time>) -> Result<History, OpenError> {
+    let location = database.into();
+    let failed = |error: Error| OpenError::database(&location, error);
+    let connection = readers::connect(&location).map_err(failed)?;
+    let transaction = connection.begin_reading().map_err(failed)?;
     Ok(History {
-        builds: builds(&connection, since).map_err(failed)?,
-        boots: boots(&connection).map_err(failed)?,
+        builds: builds(&transaction, since).map_err(failed)?,
+        boots: boots(&transaction).map_err(failed)?,
     })
 }
 
-fn builds(connection: &Connection, since: Option<Time>) -> Result<Vec<HistoryBuild>, rusqlite::Error> {
+fn builds(connection: &Connection, since: Option<Time>) -> Result<Vec<HistoryBuild>, Error> {
     // A request may have had several builds, all but the last of which were lost (RETRY is 5, CANCELLED 6, SKIPPED 3).
-    let mut statement = connection.prepare(
-        "SELECT builders.name, buildrequests.submitted_at, buildrequests.priority,
-                builds.complete_at - builds.started_at
+    let query = "SELECT builders.name, buildrequests.submitted_at, buildrequests.priority,
+            builds.complete_at - builds.started_at
          FROM builds
          JOIN buildrequests ON buildrequests.id = builds.buildrequestid
          JOIN builders ON builders.id = builds.builderid
          WHERE builds.complete_at IS NOT NULL AND builds.results IN (0, 1, 2, 4)
-           AND buildrequests.submitted_at >= ?1
-         ORDER BY buildrequests.submitted_at, buildrequests.id LIMIT ?2",
-    )?;
+           AND buildrequests.submitted_at >= $1
+         ORDER BY buildrequests.submitted_at, buildrequests.id LIMIT $2";
     let since = since.map_or(0, Time::epoch_seconds);
     let mut names: Vec<Arc<str>> = Vec::new();
     let mut builds = Vec::new();
-    let mut rows = statement.query(params![since, MOST])?;
-    while let Some(row) = rows.next()? {
+    connection.each(query, params![since, MOST], |row| {
         let name: String = row.get(0)?;
         let builder = match names.iter().find(|known| ***known == *name) {
             Some(known) => known.clone(),
@@ -82,30 +81,21 @@ fn builds(connection: &Connection, since: Option<Time>) -> Result<Vec<HistoryBui
             priority: row.get(2)?,
             duration: Duration::from_secs(u64::try_from(seconds).unwrap_or(0)),
         });
-    }
+        Ok::<_, Error>(More::Yes)
+    })?;
     Ok(builds)
 }
 
-fn boots(connection: &Connection) -> Result<Vec<(Arc<str>, Duration)>, rusqlite::Error> {
-    let known: Option<i64> = connection
-        .query_row(
-            "SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = 'ganger_instances'",
-            [],
-            |row| row.get(0),
-        )
-        .optional()?;
-    if known.is_none() {
+fn boots(connection: &Connection) -> Result<Vec<(Arc<str>, Duration)>, Error> {
+    if !connection.has_table("ganger_instances")? {
         return Ok(Vec::new());
     }
-    let mut statement = connection.prepare(
-        "SELECT pool, connected_at_us - planned_at_us FROM ganger_instances
-         WHERE connected_at_us IS NOT NULL AND token <> '' ORDER BY id DESC LIMIT 500",
-    )?;
-    let rows = statement.query_map([], |row| {
+    let query = "SELECT pool, connected_at_us - planned_at_us FROM ganger_instances
+         WHERE connected_at_us IS NOT NULL AND token <> '' ORDER BY id DESC LIMIT 500";
+    let mut boots = connection.all(query, params![], |row| {
         let (pool, micros): (String, i64) = (row.get(0)?, row.get(1)?);
-        Ok((Arc::from(pool), Duration::from_micros(u64::try_from(micros).unwrap_or(0))))
+        Ok::<_, Error>((Arc::from(pool), Duration::from_micros(u64::try_from(micros).unwrap_or(0))))
     })?;
-    let mut boots = rows.collect::<Result<Vec<_>, _>>()?;
     boots.reverse();
     Ok(boots)
 }
@@ -118,7 +108,7 @@ mod tests {
     fn buildbots_own_database_will_do() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("state.sqlite");
-        let connection = Connection::open(&path).unwrap();
+        let connection = rusqlite::Connection::open(&path).unwrap();
         connection.execute_batch(crate::schema::CREATE).unwrap();
         connection
             .execute_batch(

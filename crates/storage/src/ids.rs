@@ -11,7 +11,7 @@ macro_rules! counters {
     ($($(#[$doc:meta])* $field:ident, $next:ident: $id:ident, $table:literal . $column:literal;)*) => {
         /// Gives out ids above every id that the tables held when the store was opened. Cheap, and safe from any thread.
         ///
-        /// Only one process writes to an SQLite database, so its ids need no database to be unique.
+        /// Only one process writes, so its ids need no database to be unique.
         #[derive(Debug, Default)]
         pub struct Ids {
             $($field: AtomicI64,)*
@@ -25,6 +25,11 @@ macro_rules! counters {
             pub(crate) fn above(highest: &[i64]) -> Self {
                 let mut highest = highest.iter().copied();
                 Self { $($field: AtomicI64::new(highest.next().unwrap_or(0)),)* }
+            }
+
+            /// The highest ids that were given out, in the order of [`Self::TABLES`].
+            pub(crate) fn given(&self) -> [i64; Self::TABLES.len()] {
+                [$(self.$field.load(Ordering::Relaxed)),*]
             }
 
             $(

@@ -1,4 +1,4 @@
-//! Buildbot's database (the schema of Buildbot 4.3, alembic revision 067) on SQLite.
+//! Buildbot's database (the schema of Buildbot 4.3, alembic revision 067) on SQLite and on PostgreSQL.
 //!
 //! It is *not* a place for decisions: it writes what it is told in the order it is told, makes it durable, and reads it
 //! back. Which build runs where, what a result means for a request, when a log line is shown: all that is the engine's.
@@ -13,6 +13,7 @@
 //! shows it. What Ganger adds are tables and indexes named `ganger_*`, which Buildbot does not notice.
 
 mod apply;
+mod database;
 mod error;
 mod hash;
 mod history;
@@ -34,12 +35,13 @@ mod writer;
 #[cfg(test)]
 mod tests;
 
+pub use database::postgres::Server;
 pub use error::{Cause, OpenError, StorageError};
 pub use hash::{name_hash, source_stamp_hash};
 pub use history::{History, HistoryBuild, history};
 pub use ids::Ids;
 pub use json::python_json;
-pub use open::Options;
+pub use open::{Location, Options};
 pub use pools::{DecisionFilter, DecisionRow, InstanceFilter, InstanceRow, Lease, RestoredPools};
 pub use restore::{Identities, Interrupted, PendingChange, Restored, RestoredBuildset, RestoredRequest};
 pub use rows::{

@@ -8,19 +8,18 @@ use std::{
     time::Duration,
 };
 
-use model::{
-    BuildId, BuildNumber, BuildRequestId, BuilderId, BuildsetId, Change, ChangeId, MasterId, Properties,
-    Results, SchedulerId, SourceStamp, Time, WorkerId,
-};
-use rusqlite::{Connection, params};
-
 use crate::{
     apply::{self, Tables, seconds},
+    database::{self, Connection, params},
     error::{ApplyError, StorageError},
     ids::Ids,
     read,
     rows::{BuildsetRow, ObjectStates, RequestFilter, RequestRow, WorkerRow},
     sql,
+};
+use model::{
+    BuildId, BuildNumber, BuildRequestId, BuilderId, BuildsetId, Change, ChangeId, MasterId, Properties,
+    Results, SchedulerId, SourceStamp, Time, WorkerId,
 };
 
 /// After so long without a sign of life a master counts as dead.
@@ -195,9 +194,10 @@ fn in_other_hands(
     other: MasterId,
     at: Time,
 ) -> Result<String, ApplyError> {
-    let (master, last_active): (String, i64) =
-        connection
-            .query_row(sql::identity::MASTER_NAME, params![other.0], |row| Ok((row.get(0)?, row.get(1)?)))?;
+    let found = connection.first(sql::identity::MASTER_NAME, params![other.0], |row| {
+        Ok::<(String, i64), database::Error>((row.get(0)?, row.get(1)?))
+    })?;
+    let (master, last_active) = found.unwrap_or_default();
     let ago = seconds(at).saturating_sub(last_active);
     let after = SILENCE.as_secs();
     Ok(format!(
@@ -273,10 +273,10 @@ pub(crate) fn expire_masters(
     master: MasterId,
     at: Time,
 ) -> Result<Vec<Interrupted>, ApplyError> {
-    let silent = connection
-        .prepare_cached(sql::restore::SILENT_MASTERS)?
-        .query_map(params![seconds(at - SILENCE), master.0], |row| row.get(0).map(MasterId))?
-        .collect::<Result<Vec<_>, _>>()?;
+    let silent =
+        connection.all(sql::restore::SILENT_MASTERS, params![seconds(at - SILENCE), master.0], |row| {
+            row.get(0).map(MasterId)
+        })?;
     let tables = Tables { connection, master };
     let mut interrupted = Vec::new();
     for dead in silent {
@@ -296,17 +296,14 @@ pub(crate) fn clean_up_after(
     for statement in sql::restore::UNLINK {
         tables.run(statement, params![master.0])?;
     }
-    let interrupted = connection
-        .prepare_cached(sql::restore::OPEN_BUILDS)?
-        .query_map(params![master.0], |row| {
-            Ok(Interrupted {
-                build: BuildId(row.get(0)?),
-                builder: BuilderId(row.get(1)?),
-                number: BuildNumber(row.get(2)?),
-                request: BuildRequestId(row.get(3)?),
-            })
-        })?
-        .collect::<Result<Vec<_>, _>>()?;
+    let interrupted = connection.all(sql::restore::OPEN_BUILDS, params![master.0], |row| {
+        Ok::<_, database::Error>(Interrupted {
+            build: BuildId(row.get(0)?),
+            builder: BuilderId(row.get(1)?),
+            number: BuildNumber(row.get(2)?),
+            request: BuildRequestId(row.get(3)?),
+        })
+    })?;
     let (at, retry) = (seconds(at), Results::Retry.code());
     for Interrupted { build, .. } in &interrupted {
         tables.run(sql::restore::COUNT_LINES, params![build.0])?;

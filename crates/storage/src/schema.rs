@@ -6,6 +6,35 @@ pub(crate) const REVISION: &str = "067";
 /// Creates Buildbot's tables in an empty database and marks them with [`REVISION`].
 pub(crate) const CREATE: &str = include_str!("schema.sql");
 
+/// The same tables as PostgreSQL has them. Ids come from sequences, and references are added when all tables are there, as
+/// some tables refer to each other.
+pub(crate) fn for_postgres(sqlite: &str) -> String {
+    let (mut tables, mut references) = (String::new(), String::new());
+    let mut table = "";
+    for line in sqlite.lines() {
+        if let Some(rest) = line.strip_prefix("CREATE TABLE ") {
+            table = rest.trim_end_matches(" (");
+        }
+        let column = line.trim_start().split(' ').next().unwrap_or_default();
+        let (line, comma) = line.strip_suffix(',').map_or((line, ""), |line| (line, ","));
+        let line = match line.split_once(" REFERENCES ") {
+            None => {
+                line.replace("INTEGER NOT NULL PRIMARY KEY", "SERIAL PRIMARY KEY").replace("BLOB", "BYTEA")
+            }
+            Some((before, target)) => {
+                let (before, name) =
+                    before.split_once(" CONSTRAINT ").map_or((before, None), |(a, b)| (a, Some(b)));
+                let name = name.map_or_else(String::new, |name| format!("CONSTRAINT {name} "));
+                references +=
+                    &format!("ALTER TABLE {table} ADD {name}FOREIGN KEY ({column}) REFERENCES {target};\n");
+                before.to_owned()
+            }
+        };
+        tables += &format!("{line}{comma}\n");
+    }
+    tables + &references
+}
+
 /// Creates what Ganger adds; may be run any number of times. Times in Ganger's own tables are microseconds since the
 /// epoch, money is millionths.
 ///

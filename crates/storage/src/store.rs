@@ -2,7 +2,6 @@
 
 use std::{
     future::Future,
-    path::Path,
     pin::Pin,
     sync::{Arc, Mutex, PoisonError},
     task::{Context, Poll, ready},
@@ -14,14 +13,15 @@ use tokio::sync::{Semaphore, oneshot};
 
 use crate::{
     apply::{Tables, pools},
+    database::Connection,
     error::{ApplyError, OpenError, StorageError},
     ids::Ids,
-    open::{self, Opened, Options},
+    open::{self, Location, Opened, Options},
     pools::Lease,
     readers::Readers,
     restore::{self, Identities, Interrupted, Restored},
     write::Write,
-    writer::{self, Call, Job, Queue, Work},
+    writer::{Call, Job, Queue, Work, Writer},
 };
 
 /// A database that is open as one master's. Clones are cheap and share it.
@@ -59,32 +59,47 @@ impl Drop for Inner {
 impl Store {
     /// Opens a database of Buildbot 4.3, or makes one where there is nothing. Blocks while it does.
     ///
-    /// Nobody else may have it open as a master's: a file beside it, with `.lock` added to its name, is locked. Files that
-    /// are made are for their owner only; the modes of those that are there stay.
+    /// Nobody else may have it open as a master's. Beside a file, another one with `.lock` added to its name is locked;
+    /// files that are made are for their owner only; the modes of those that are there stay. On a server, an advisory lock is
+    /// held as long as there is a connection.
+    ///
+    /// What is not yet known to be durable when a connection is lost is written again over the next one, unless it turns out
+    /// to be there.
     ///
     /// # Errors
     ///
     /// When another master has it, its schema is another version's, or the file cannot be used.
-    pub fn open(database: &Path, options: Options) -> Result<Self, OpenError> {
-        Self::start(open::open(database, &options)?, database, &options)
+    pub fn open(database: impl Into<Location>, options: Options) -> Result<Self, OpenError> {
+        let location = database.into();
+        Self::start(open::open(&location, &options)?, location, &options)
     }
 
     /// Starts the threads of an open database.
-    pub(crate) fn start(opened: Opened, database: &Path, options: &Options) -> Result<Self, OpenError> {
-        let Opened { connection, lock, master, deployment, ticket_key, ids } = opened;
-        let queue = Arc::new(Queue::default());
+    pub(crate) fn start(opened: Opened, location: Location, options: &Options) -> Result<Self, OpenError> {
+        let Opened { connection, serial, lock, master, deployment, ticket_key, ids } = opened;
+        let (queue, ids) = (Arc::new(Queue::default()), Arc::new(ids));
         let (finished, done) = oneshot::channel();
-        let times = (options.linger, options.patience);
-        writer::start(connection, lock, master, Arc::clone(&queue), times, finished).map_err(|cause| {
-            OpenError::System { what: "start a thread to write", path: database.to_owned(), cause }
+        let writer = Writer {
+            connection,
+            serial,
+            master,
+            ids: Arc::clone(&ids),
+            queue: Arc::clone(&queue),
+            linger: options.linger,
+            patience: options.patience,
+        };
+        writer.start(lock, finished).map_err(|cause| OpenError::System {
+            what: "start a thread that writes to",
+            path: location.to_string().into(),
+            cause,
         })?;
         let capacity = u32::try_from(options.queue_bytes / 1024).unwrap_or(u32::MAX).clamp(1, u32::MAX >> 4);
         Ok(Self(Arc::new(Inner {
             queue,
             room: Arc::new(Semaphore::new(capacity as usize)),
             capacity,
-            readers: Arc::new(Readers::new(database.to_owned(), options.readers)),
-            ids: Arc::new(ids),
+            readers: Arc::new(Readers::new(location, options.readers)),
+            ids,
             master,
             deployment,
             ticket_key,
@@ -263,7 +278,7 @@ impl Store {
     async fn call<T: Send + 'static>(
         &self,
         what: &'static str,
-        mut call: impl FnMut(&rusqlite::Connection, MasterId) -> Result<T, ApplyError> + Send + 'static,
+        mut call: impl FnMut(&Connection, MasterId) -> Result<T, ApplyError> + Send + 'static,
     ) -> Result<T, StorageError> {
         let answer = Arc::new(Mutex::new(None));
         let place = Arc::clone(&answer);

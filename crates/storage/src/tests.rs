@@ -23,9 +23,9 @@ fn options() -> Options {
 
 /// A store whose connection was spoiled before its writer got it.
 fn spoiled(database: &Path, options: &Options, pragma: &str) -> Store {
-    let opened: Opened = open::open(database, options).unwrap();
-    opened.connection.execute_batch(pragma).unwrap();
-    Store::start(opened, database, options).unwrap()
+    let opened: Opened = open::open(&database.into(), options).unwrap();
+    opened.connection.batch(pragma).unwrap();
+    Store::start(opened, database.into(), options).unwrap()
 }
 
 #[tokio::test]
@@ -152,9 +152,10 @@ fn parameters_stand_in_their_order() {
 #[test]
 fn a_start_does_not_walk_through_the_history() {
     let directory = tempfile::tempdir().unwrap();
-    let opened = open::open(&directory.path().join("state.sqlite"), &options()).unwrap();
+    let opened = open::open(&directory.path().join("state.sqlite").into(), &options()).unwrap();
+    let crate::database::Connection::Sqlite(connection) = opened.connection else { panic!("it is a file") };
     let plan = |statement: &str| -> String {
-        let mut explain = opened.connection.prepare(&format!("EXPLAIN QUERY PLAN {statement}")).unwrap();
+        let mut explain = connection.prepare(&format!("EXPLAIN QUERY PLAN {statement}")).unwrap();
         let values = rusqlite::params_from_iter(vec![1; explain.parameter_count()]);
         let lines = explain.query_map(values, |row| row.get::<_, String>(3)).unwrap();
         lines.map(Result::unwrap).collect::<Vec<_>>().join("; ")

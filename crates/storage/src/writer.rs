@@ -13,12 +13,13 @@ use std::{
 };
 
 use model::MasterId;
-use rusqlite::{Connection, ErrorCode};
 use tokio::sync::{OwnedSemaphorePermit, oneshot};
 
 use crate::{
     apply,
-    error::{ApplyError, Cause, StorageError, is_the_writes_own},
+    database::{Connection, Error},
+    error::{ApplyError, Cause, StorageError},
+    ids::Ids,
     write::Write,
 };
 
@@ -173,29 +174,16 @@ impl Job {
     }
 }
 
-/// Starts the writer. It ends when `queue` is closed; `done` is dropped once the database is closed.
-pub(crate) fn start(
-    connection: Connection,
-    lock: File,
-    master: MasterId,
-    queue: Arc<Queue>,
-    (linger, patience): (Duration, Duration),
-    done: oneshot::Sender<()>,
-) -> std::io::Result<()> {
-    let writer = Writer { connection, master, queue, patience };
-    thread::Builder::new().name("storage-writer".to_owned()).spawn(move || {
-        writer.run(linger);
-        drop(lock);
-        drop(done);
-    })?;
-    Ok(())
-}
-
-struct Writer {
-    connection: Connection,
-    master: MasterId,
-    queue: Arc<Queue>,
-    patience: Duration,
+/// The one that writes, before it has its thread.
+pub(crate) struct Writer {
+    pub(crate) connection: Connection,
+    /// The serial of the last transaction.
+    pub(crate) serial: i64,
+    pub(crate) master: MasterId,
+    pub(crate) ids: Arc<Ids>,
+    pub(crate) queue: Arc<Queue>,
+    pub(crate) linger: Duration,
+    pub(crate) patience: Duration,
 }
 
 impl Drop for Writer {
@@ -205,9 +193,25 @@ impl Drop for Writer {
     }
 }
 
+/// What is to become of a transaction.
+enum Outcome<T> {
+    Commit(T),
+    Abandon(T),
+}
+
 impl Writer {
-    fn run(mut self, linger: Duration) {
-        while let Some(group) = self.queue.next_group(linger) {
+    /// Starts it. It ends when its queue is closed; `done` is dropped once the database is closed.
+    pub(crate) fn start(self, lock: Option<File>, done: oneshot::Sender<()>) -> std::io::Result<()> {
+        thread::Builder::new().name("storage-writer".to_owned()).spawn(move || {
+            self.run();
+            drop(lock);
+            drop(done);
+        })?;
+        Ok(())
+    }
+
+    fn run(mut self) {
+        while let Some(group) = self.queue.next_group(self.linger) {
             if let Err(error) = self.write(group) {
                 tracing::error!(
                     error = &error as &dyn std::error::Error,
@@ -216,6 +220,9 @@ impl Writer {
                 self.queue.fail(&error);
             }
         }
+        if let Err(error) = self.connection.finish(&self.ids) {
+            tracing::warn!(%error, "the database was not left as another master would like to find it");
+        }
     }
 
     /// Writes a group and answers it. An error is the end of all writing.
@@ -223,7 +230,7 @@ impl Writer {
         if let [Job { work: Work::Call(..), .. }] = &group[..] {
             return group.pop().map_or(Ok(()), |job| self.call(job));
         }
-        match self.patiently(|writer| writer.transaction(&group)) {
+        match self.group(&group) {
             Ok(results) => {
                 for (job, result) in group.into_iter().zip(results) {
                     job.answer(result);
@@ -240,17 +247,19 @@ impl Writer {
         }
     }
 
-    /// Does something until it succeeds or is hopeless.
-    fn patiently<T>(
+    /// Does something in a transaction until that is committed or hopeless.
+    fn transaction<T>(
         &mut self,
-        mut attempt: impl FnMut(&mut Self) -> Result<T, rusqlite::Error>,
-    ) -> Result<T, rusqlite::Error> {
+        mut work: impl FnMut(&Connection, MasterId) -> Result<Outcome<T>, Error>,
+    ) -> Result<T, Error> {
         let started = Instant::now();
         let mut told = false;
+        // Of the last attempt to commit, whose answer may have been lost with the connection.
+        let mut unheard = None;
         loop {
-            match attempt(self) {
+            match self.attempt(&mut work, &mut unheard) {
                 Err(error)
-                    if may_pass(&error)
+                    if error.may_pass()
                         && started.elapsed() < self.patience
                         && !self.queue.state().closed =>
                 {
@@ -260,65 +269,67 @@ impl Writer {
                     }
                     thread::sleep(RETRY_AFTER);
                 }
-                result => return result,
+                Ok(done) => {
+                    if told {
+                        tracing::info!("the database can be written again");
+                    }
+                    return Ok(done);
+                }
+                Err(error) => return Err(error),
+            }
+        }
+    }
+
+    fn attempt<T>(
+        &mut self,
+        work: &mut impl FnMut(&Connection, MasterId) -> Result<Outcome<T>, Error>,
+        unheard: &mut Option<T>,
+    ) -> Result<T, Error> {
+        if self.connection.is_lost() {
+            let last = self.connection.reconnect()?;
+            if let Some(done) = unheard.take().filter(|_| last == self.serial) {
+                return Ok(done);
+            }
+        }
+        // A connection that was lost unnoticed is found out here, where nothing is in doubt.
+        self.connection.reserve(&self.ids)?;
+        let transaction = self.connection.begin()?;
+        match work(&transaction, self.master)? {
+            Outcome::Abandon(answer) => Ok(answer),
+            Outcome::Commit(answer) => {
+                self.serial += 1;
+                transaction.mark(self.serial)?;
+                match transaction.commit() {
+                    Ok(()) => Ok(answer),
+                    Err(error) => {
+                        *unheard = Some(answer);
+                        Err(error)
+                    }
+                }
             }
         }
     }
 
     /// Writes a group in one transaction. What only one job did wrong is in its result; an error is everybody's, and
     /// then nothing was written.
-    fn transaction(&mut self, group: &[Job]) -> Result<Vec<Result<(), StorageError>>, rusqlite::Error> {
+    fn group(&mut self, group: &[Job]) -> Result<Vec<Result<(), StorageError>>, Error> {
         // Almost always all is well, and then savepoints would only cost.
-        match self.attempt(group, false)? {
+        match self.transaction(|connection, master| apply_group(connection, master, group, false))? {
             Some(results) => Ok(results),
-            None => Ok(self.attempt(group, true)?.unwrap_or_default()),
-        }
-    }
-
-    /// `None` when a job failed and there are no savepoints to go on from.
-    fn attempt(
-        &mut self,
-        group: &[Job],
-        savepoints: bool,
-    ) -> Result<Option<Vec<Result<(), StorageError>>>, rusqlite::Error> {
-        let transaction =
-            self.connection.transaction_with_behavior(rusqlite::TransactionBehavior::Immediate)?;
-        let mut results = Vec::with_capacity(group.len());
-        for job in group {
-            let Work::Writes(writes) = &job.work else { continue };
-            if savepoints {
-                transaction.execute_batch("SAVEPOINT job")?;
+            None => {
+                let results =
+                    self.transaction(|connection, master| apply_group(connection, master, group, true))?;
+                Ok(results.unwrap_or_default())
             }
-            let result = apply_all(&transaction, self.master, writes);
-            results.push(match result {
-                Ok(()) => {
-                    if savepoints {
-                        transaction.execute_batch("RELEASE job")?;
-                    }
-                    Ok(())
-                }
-                Err((_, ApplyError::Sql(error))) if !is_the_writes_own(&error) => return Err(error),
-                Err(_) if !savepoints => return Ok(None),
-                Err((write, error)) => {
-                    transaction.execute_batch("ROLLBACK TO job; RELEASE job")?;
-                    Err(error.rejection(write.to_string()))
-                }
-            });
         }
-        transaction.commit()?;
-        Ok(Some(results))
     }
 
     fn call(&mut self, job: Job) -> Result<(), StorageError> {
         let Job { work: Work::Call(what, mut call), reply, room, .. } = job else { return Ok(()) };
-        let result = self.patiently(|writer| {
-            let transaction =
-                writer.connection.transaction_with_behavior(rusqlite::TransactionBehavior::Immediate)?;
-            match call(&transaction, writer.master) {
-                Ok(()) => transaction.commit().map(Ok),
-                Err(ApplyError::Sql(error)) => Err(error),
-                Err(refused) => Ok(Err(refused.rejection(what.to_owned()))),
-            }
+        let result = self.transaction(|connection, master| match call(connection, master) {
+            Ok(()) => Ok(Outcome::Commit(Ok(()))),
+            Err(ApplyError::Sql(error)) => Err(error),
+            Err(refused) => Ok(Outcome::Abandon(Err(refused.rejection(what.to_owned())))),
         });
         let result = result.map_err(|error| StorageError::WriteFailed(Cause::new(error))).and_then(identity);
         let fatal = match &result {
@@ -330,6 +341,40 @@ impl Writer {
     }
 }
 
+/// The results of the jobs of a group; `None` when a job failed and there are no savepoints to go on from.
+type GroupResults = Option<Vec<Result<(), StorageError>>>;
+
+fn apply_group(
+    connection: &Connection,
+    master: MasterId,
+    group: &[Job],
+    savepoints: bool,
+) -> Result<Outcome<GroupResults>, Error> {
+    let mut results = Vec::with_capacity(group.len());
+    for job in group {
+        let Work::Writes(writes) = &job.work else { continue };
+        if savepoints {
+            connection.batch("SAVEPOINT job")?;
+        }
+        let result = apply_all(connection, master, writes);
+        results.push(match result {
+            Ok(()) => {
+                if savepoints {
+                    connection.batch("RELEASE SAVEPOINT job")?;
+                }
+                Ok(())
+            }
+            Err((_, ApplyError::Sql(error))) if !error.is_the_writes_own() => return Err(error),
+            Err(_) if !savepoints => return Ok(Outcome::Abandon(None)),
+            Err((write, error)) => {
+                connection.batch("ROLLBACK TO SAVEPOINT job; RELEASE SAVEPOINT job")?;
+                Err(error.rejection(write.to_string()))
+            }
+        });
+    }
+    Ok(Outcome::Commit(Some(results)))
+}
+
 fn apply_all<'a>(
     connection: &Connection,
     master: MasterId,
@@ -338,12 +383,4 @@ fn apply_all<'a>(
     writes
         .iter()
         .try_for_each(|write| apply::apply(connection, master, write).map_err(|error| (write, error)))
-}
-
-/// Whether the same may succeed a little later. An I/O error may not: what the disk then has is unknown.
-fn may_pass(error: &rusqlite::Error) -> bool {
-    matches!(
-        error.sqlite_error_code(),
-        Some(ErrorCode::DiskFull | ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked)
-    )
 }

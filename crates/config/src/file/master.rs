@@ -7,9 +7,9 @@ use toml::{
     de::{DeTable, DeValue},
 };
 
-use super::{endpoint, secret};
+use super::{database, endpoint, secret};
 use crate::{
-    model::{Database, Endpoint, Enroll, LogCompression, Master, Web},
+    model::{Endpoint, Enroll, LogCompression, Master, Web},
     schema::{Fallback, Key, Kind},
     table::{Keys, Table},
     value::{Reading, Value},
@@ -27,8 +27,16 @@ pub(super) const KEYS: Keys = Keys {
             .default(Fallback::Text("Ganger")),
         Key::new("url", Kind::Text, "where users reach the web interface")
             .default(Fallback::Text("http://localhost:8010/")),
-        Key::new("database", Kind::Text, "where state is kept: a path, or Buildbot's `sqlite:///path`")
-            .default(Fallback::Text("state.sqlite")),
+        Key::new(
+            "database",
+            Kind::Text,
+            "where state is kept (see [storage](storage.md)): a path, Buildbot's `sqlite:///path`, or \
+             `postgresql://USER@HOST/DATABASE`",
+        )
+        .default(Fallback::Text("state.sqlite")),
+        Key::new(database::PASSWORD[0], Kind::Text, "the password of that user of PostgreSQL"),
+        Key::new(database::PASSWORD[1], Kind::Text, "a file with it"),
+        Key::new(database::PASSWORD[2], Kind::Text, "an environment variable with it"),
         Key::new(
             "listen",
             Kind::Special(&endpoint::ENDPOINTS),
@@ -122,10 +130,12 @@ fn table(reading: &Reading<'_>, value: Value<'_>) -> (Option<Master>, Option<Pat
         table.text(name).map_or_else(|| default.to_owned(), |(text, _)| text.to_owned())
     };
     let base_dir = reading.base_dir;
+    let (database, database_password) = database::read(&table, base_dir);
     let master = Master {
         title: text("title", "Ganger"),
         url: url(&table),
-        database: database(&table, base_dir),
+        database,
+        database_password,
         listen: match table.value("listen") {
             Some(listen) => endpoint::read_all(listen),
             None => vec![Endpoint::Tcp { host: endpoint::ANY.into(), port: 9989 }],
@@ -214,26 +224,6 @@ fn url(table: &Table<'_>) -> String {
             .help("such as \"https://ci.example.org/\"");
     }
     if url.ends_with('/') { url.to_owned() } else { format!("{url}/") }
-}
-
-fn database(table: &Table<'_>, base_dir: &Path) -> Database {
-    let path = match table.text("database") {
-        Some((database, span)) => match database.split_once("://") {
-            None => database,
-            // As Buildbot has it: after the third slash stands the path, which may start with a fourth.
-            Some(("sqlite", path)) if path.len() > 1 && path.starts_with('/') => &path[1..],
-            Some((scheme, _)) => {
-                table
-                    .reading()
-                    .sink
-                    .error(span, format!("there is no database {scheme:?} of this form"))
-                    .help("a path, \"sqlite:///relative/path\" or \"sqlite:////absolute/path\"");
-                database
-            }
-        },
-        None => "state.sqlite",
-    };
-    Database::Sqlite(base_dir.join(path))
 }
 
 fn socket(table: &Table<'_>, base_dir: &Path) -> PathBuf {

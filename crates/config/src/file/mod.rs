@@ -5,6 +5,7 @@
 
 mod builder;
 mod change_source;
+mod database;
 mod endpoint;
 mod master;
 mod pool;

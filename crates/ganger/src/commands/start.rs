@@ -340,14 +340,29 @@ fn cannot_listen(error: impl Into<anyhow::Error>) -> Failure {
 
 /// Opens the database. Its master is named as Buildbot would name it.
 async fn open(config: &Config, clock: &Arc<dyn Clock>) -> Result<Store, Failure> {
-    let Database::Sqlite(path) = config.master.database.clone();
+    let location = location(&config.master);
     let host = rustix::system::uname().nodename().to_string_lossy().into_owned();
     let options = storage::Options::new(format!("{host}:{}", config.base_dir.display()), clock.now());
-    let shown = path.display().to_string();
-    tokio::task::spawn_blocking(move || Store::open(&path, options))
+    let shown = location.to_string();
+    tokio::task::spawn_blocking(move || Store::open(location, options))
         .await?
         .with_context(|| format!("cannot open the database {shown}"))
         .map_err(|error| Failure::new(Exit::TryAgain, error))
+}
+
+fn location(master: &config::Master) -> storage::Location {
+    match master.database.clone() {
+        Database::Sqlite(path) => path.into(),
+        Database::Server(server) => storage::Server {
+            host: server.host,
+            port: server.port,
+            user: server.user,
+            database: server.database,
+            password: master.database_password.clone(),
+            root_certificate: server.root_certificate,
+        }
+        .into(),
+    }
 }
 
 /// The signals that the master listens to.

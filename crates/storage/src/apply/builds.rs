@@ -1,10 +1,9 @@
 //! Builds and steps.
 
 use model::{BuildId, StepId};
-use rusqlite::{OptionalExtension, params};
 
 use super::{Applied, Tables, seconds};
-use crate::{error::ApplyError, json, rows::StepUrl, sql::builds as sql, write::Write};
+use crate::{database::params, error::ApplyError, json, rows::StepUrl, sql::builds as sql, write::Write};
 
 pub(super) fn build(tables: &Tables<'_>, write: &Write) -> Applied {
     match write {
@@ -26,8 +25,10 @@ pub(super) fn build(tables: &Tables<'_>, write: &Write) -> Applied {
         }
         Write::BuildProperty { build, name, value, source } => {
             let value = json::text(value);
-            let mut update = tables.connection.prepare_cached(sql::UPDATE_BUILD_PROPERTY)?;
-            match update.execute(params![value, source, build.0, name])? {
+            match tables
+                .connection
+                .execute(sql::UPDATE_BUILD_PROPERTY, params![value, source, build.0, name])?
+            {
                 0 => tables.run(sql::ADD_BUILD_PROPERTY, params![build.0, name, value, source]),
                 _ => Ok(()),
             }
@@ -68,11 +69,7 @@ pub(super) fn step(tables: &Tables<'_>, write: &Write) -> Applied {
 }
 
 fn step_url(tables: &Tables<'_>, step: StepId, name: &str, url: &str) -> Applied {
-    let text: Option<String> = tables
-        .connection
-        .prepare_cached(sql::STEP_URLS)?
-        .query_row(params![step.0], |row| row.get(0))
-        .optional()?;
+    let text: Option<String> = tables.connection.value(sql::STEP_URLS, params![step.0])?;
     let text = text.ok_or_else(|| ApplyError::Refused(no_step(step)))?;
     let mut urls: Vec<StepUrl> = serde_json::from_str(&text)
         .map_err(|error| ApplyError::Refused(format!("its links are broken: {error}")))?;

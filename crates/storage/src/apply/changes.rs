@@ -2,10 +2,9 @@
 
 use base64::{Engine, prelude::BASE64_STANDARD};
 use model::{Change, ChangeId, SchedulerId, SourceStamp, Time};
-use rusqlite::params;
 
 use super::{Applied, Tables, seconds};
-use crate::{hash::source_stamp_hash, json, sql::changes as sql, write::Classified};
+use crate::{database::params, hash::source_stamp_hash, json, sql::changes as sql, write::Classified};
 
 pub(super) fn change(tables: &Tables<'_>, id: ChangeId, change: &Change, at: Time) -> Applied {
     let stamp = source_stamp(tables, &change.source_stamp(), at)?;

@@ -1,10 +1,9 @@
 //! Builders, workers and schedulers of the configuration.
 
 use model::{BuilderId, Json, SchedulerId, WorkerId};
-use rusqlite::params;
 
 use super::{Applied, Tables};
-use crate::{error::ApplyError, hash::name_hash, json, sql::identity as sql};
+use crate::{database::params, error::ApplyError, hash::name_hash, json, sql::identity as sql};
 
 pub(super) fn builder(
     tables: &Tables<'_>,

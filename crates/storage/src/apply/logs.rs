@@ -1,10 +1,9 @@
 //! Logs and their lines.
 
 use model::LogId;
-use rusqlite::params;
 
 use super::{Applied, Tables};
-use crate::{error::ApplyError, log::Compression, sql::logs as sql};
+use crate::{database::params, error::ApplyError, log::Compression, sql::logs as sql};
 
 pub(super) fn chunk(
     tables: &Tables<'_>,
@@ -16,16 +15,19 @@ pub(super) fn chunk(
     if first > last {
         return Err(ApplyError::Refused("a chunk has at least one line".to_owned()));
     }
-    let mut extend = tables.connection.prepare_cached(sql::EXTEND_LOG)?;
-    if extend.execute(params![last.saturating_add(1), log.0, first])? != 1 {
+    let extend = params![last.saturating_add(1), log.0, first];
+    if tables.connection.execute(sql::EXTEND_LOG, extend)? != 1 {
         return Err(other_lines(tables, log)?);
     }
     tables.run(sql::ADD_CHUNK, params![log.0, first, last, content, compression.code()])
 }
 
 pub(super) fn finished(tables: &Tables<'_>, log: LogId, num_lines: i64) -> Applied {
-    let mut finish = tables.connection.prepare_cached(sql::FINISH_LOG)?;
-    if finish.execute(params![log.0, num_lines])? == 1 { Ok(()) } else { Err(other_lines(tables, log)?) }
+    if tables.connection.execute(sql::FINISH_LOG, params![log.0, num_lines])? == 1 {
+        Ok(())
+    } else {
+        Err(other_lines(tables, log)?)
+    }
 }
 
 fn other_lines(tables: &Tables<'_>, log: LogId) -> Applied<ApplyError> {

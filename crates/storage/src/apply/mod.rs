@@ -8,12 +8,16 @@ pub(crate) mod pools;
 mod requests;
 mod state;
 
-use model::{MasterId, Time};
-use rusqlite::{Connection, OptionalExtension, Params, params};
-
 pub(crate) use identity::{add_builder, add_scheduler, add_worker};
+use model::{MasterId, Time};
 
-use crate::{error::ApplyError, hash::name_hash, restore, sql, write::Write};
+use crate::{
+    database::{Connection, Values, params},
+    error::ApplyError,
+    hash::name_hash,
+    restore, sql,
+    write::Write,
+};
 
 type Applied<T = ()> = Result<T, ApplyError>;
 
@@ -127,8 +131,8 @@ pub(crate) struct Tables<'a> {
 
 impl Tables<'_> {
     /// Runs a statement.
-    pub(crate) fn run(&self, statement: &str, values: impl Params) -> Applied {
-        self.connection.prepare_cached(statement)?.execute(values)?;
+    pub(crate) fn run(&self, statement: &str, values: Values<'_>) -> Applied {
+        self.connection.execute(statement, values)?;
         Ok(())
     }
 
@@ -136,23 +140,23 @@ impl Tables<'_> {
     pub(crate) fn one(
         &self,
         statement: &str,
-        values: impl Params,
+        values: Values<'_>,
         otherwise: impl FnOnce() -> String,
     ) -> Applied {
-        match self.connection.prepare_cached(statement)?.execute(values)? {
+        match self.connection.execute(statement, values)? {
             1 => Ok(()),
             _ => Err(ApplyError::Refused(otherwise())),
         }
     }
 
     /// The number that a query answers with, if it finds a row.
-    pub(crate) fn find(&self, statement: &str, values: impl Params) -> Applied<Option<i64>> {
-        Ok(self.connection.prepare_cached(statement)?.query_row(values, |row| row.get(0)).optional()?)
+    pub(crate) fn find(&self, statement: &str, values: Values<'_>) -> Applied<Option<i64>> {
+        Ok(self.connection.value(statement, values)?)
     }
 
     /// The id of the row that a statement adds.
-    pub(crate) fn add(&self, statement: &str, values: impl Params) -> Applied<i64> {
-        Ok(self.connection.prepare_cached(statement)?.query_row(values, |row| row.get(0))?)
+    pub(crate) fn add(&self, statement: &str, values: Values<'_>) -> Applied<i64> {
+        self.find(statement, values)?.ok_or_else(|| ApplyError::Refused("no row was added".to_owned()))
     }
 
     /// Finds the row of a name by its hash, or adds it.

@@ -3,10 +3,10 @@
 use std::time::Duration;
 
 use model::{Json, Time};
-use rusqlite::{OptionalExtension, params};
 
 use super::{Applied, Tables};
 use crate::{
+    database::params,
     error::ApplyError,
     json,
     pools::{DecisionRow, InstanceRow, Lease},
@@ -90,16 +90,14 @@ struct Held {
 }
 
 fn held(tables: &Tables<'_>, pool: &str) -> Applied<Option<Held>> {
-    let mut statement = tables.connection.prepare_cached(sql::LEASE)?;
-    let row = statement.query_row(params![pool], |row| {
+    tables.connection.first(sql::LEASE, params![pool], |row| {
         Ok(Held {
             master: row.get(0)?,
             fence: row.get(1)?,
             expires_at: Time::from_micros(row.get(2)?),
             name: row.get(3)?,
         })
-    });
-    Ok(row.optional()?)
+    })
 }
 
 /// Refuses a write under a lease that is no longer the pool's.
@@ -140,7 +138,7 @@ pub(crate) fn lease(tables: &Tables<'_>, pool: &str, at: Time, ttl: Duration) ->
 /// Whether the lease was still this master's, and now lasts longer.
 pub(crate) fn renew(tables: &Tables<'_>, pool: &str, fence: u64, at: Time, ttl: Duration) -> Applied<bool> {
     let values = params![(at + ttl).micros(), pool, tables.master.0, fence_column(fence)];
-    Ok(tables.connection.prepare_cached(sql::RENEW_LEASE)?.execute(values)? == 1)
+    Ok(tables.connection.execute(sql::RENEW_LEASE, values)? == 1)
 }
 
 /// Gives a pool back, if it is still this master's under that number.

@@ -1,10 +1,9 @@
 //! Buildsets and build requests.
 
 use model::{BuildRequestId, Results, Time};
-use rusqlite::params;
 
 use super::{Applied, Tables, changes::source_stamp, seconds};
-use crate::{error::ApplyError, json, sql::requests as sql, write::Write};
+use crate::{database::params, error::ApplyError, json, sql::requests as sql, write::Write};
 
 pub(super) fn buildset(tables: &Tables<'_>, write: &Write) -> Applied {
     let Write::Buildset {

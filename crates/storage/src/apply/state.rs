@@ -1,10 +1,9 @@
 //! State that components keep between restarts.
 
 use model::Json;
-use rusqlite::params;
 
 use super::{Applied, Tables};
-use crate::{json, sql::state as sql};
+use crate::{database::params, json, sql::state as sql};
 
 pub(super) fn object_state(
     tables: &Tables<'_>,

@@ -3,16 +3,16 @@
 use model::{
     BuildId, BuildNumber, BuildRequestId, BuilderId, Json, MasterId, Properties, Property, StepId, WorkerId,
 };
-use rusqlite::{Connection, Row, params_from_iter};
 
 use super::{Conditions, Parsed, Read, all, first, json, maybe_time, results, time, truth};
 use crate::{
+    database::{Connection, Row, params},
     rows::{BuildFilter, BuildOrder, BuildRow, StepRow},
     sql::builds as sql,
 };
 
 pub(crate) fn build(connection: &Connection, id: BuildId) -> Read<Option<BuildRow>> {
-    first(connection, &format!("{} WHERE id = $1", sql::BUILDS), [id.0], parse_build)
+    first(connection, &format!("{} WHERE id = $1", sql::BUILDS), params![id.0], parse_build)
 }
 
 pub(crate) fn build_by_number(
@@ -21,7 +21,7 @@ pub(crate) fn build_by_number(
     number: BuildNumber,
 ) -> Read<Option<BuildRow>> {
     let sql = format!("{} WHERE builderid = $1 AND number = $2", sql::BUILDS);
-    first(connection, &sql, [builder.0, number.0], parse_build)
+    first(connection, &sql, params![builder.0, number.0], parse_build)
 }
 
 pub(crate) fn builds(connection: &Connection, filter: &BuildFilter) -> Read<Vec<BuildRow>> {
@@ -35,14 +35,14 @@ pub(crate) fn builds(connection: &Connection, filter: &BuildFilter) -> Read<Vec<
     };
     conditions.page(order, filter.limit, filter.offset);
     let sql = format!("{}{}", sql::BUILDS, conditions.text);
-    all(connection, &sql, params_from_iter(conditions.values), parse_build)
+    all(connection, &sql, &conditions.values(), parse_build)
 }
 
 /// How many builds a filter lets through, without its limit and offset.
 pub(crate) fn count_builds(connection: &Connection, filter: &BuildFilter) -> Read<i64> {
     let conditions = conditions(filter);
     let sql = format!("{}{}", sql::COUNT_BUILDS, conditions.text);
-    let count = first(connection, &sql, params_from_iter(conditions.values), |row| Ok(Ok(row.get(0)?)))?;
+    let count = first(connection, &sql, &conditions.values(), |row| Ok(Ok(row.get(0)?)))?;
     Ok(count.unwrap_or(0))
 }
 
@@ -65,7 +65,7 @@ fn parse_build(row: &Row<'_>) -> Parsed<BuildRow> {
         number: BuildNumber(row.get(1)?),
         builder: BuilderId(row.get(2)?),
         request: BuildRequestId(row.get(3)?),
-        worker: row.get::<_, Option<i64>>(4)?.map(WorkerId),
+        worker: row.get::<Option<i64>>(4)?.map(WorkerId),
         master: MasterId(row.get(5)?),
         started_at: time(row, 6)?,
         complete_at: maybe_time(row, 7)?,
@@ -76,7 +76,7 @@ fn parse_build(row: &Row<'_>) -> Parsed<BuildRow> {
 }
 
 pub(crate) fn build_properties(connection: &Connection, id: BuildId) -> Read<Properties> {
-    let rows = all(connection, sql::BUILD_PROPERTIES, [id.0], |row| {
+    let rows = all(connection, sql::BUILD_PROPERTIES, params![id.0], |row| {
         let (name, text, source): (String, String, String) = (row.get(0)?, row.get(1)?, row.get(2)?);
         let value = json::<Json>(&text, || format!("property {name:?} of build {id}"));
         Ok(value.map(|value| (name, Property { value, source })))
@@ -85,11 +85,11 @@ pub(crate) fn build_properties(connection: &Connection, id: BuildId) -> Read<Pro
 }
 
 pub(crate) fn steps(connection: &Connection, build: BuildId) -> Read<Vec<StepRow>> {
-    all(connection, sql::STEPS_OF_BUILD, [build.0], parse_step)
+    all(connection, sql::STEPS_OF_BUILD, params![build.0], parse_step)
 }
 
 pub(crate) fn step(connection: &Connection, id: StepId) -> Read<Option<StepRow>> {
-    first(connection, sql::STEP, [id.0], parse_step)
+    first(connection, sql::STEP, params![id.0], parse_step)
 }
 
 fn parse_step(row: &Row<'_>) -> Parsed<StepRow> {

@@ -3,16 +3,16 @@
 use std::collections::HashMap;
 
 use model::{BuilderId, MasterId, SchedulerId, WorkerId};
-use rusqlite::{Connection, Params, Row};
 
 use super::{Parsed, Read, all, first, json, time, truth};
 use crate::{
+    database::{self, Connection, Row, Values, params},
     rows::{BuilderRow, MasterRow, ObjectStates, SchedulerRow, WorkerRow},
     sql::identity as sql,
 };
 
 pub(crate) fn masters(connection: &Connection) -> Read<Vec<MasterRow>> {
-    all(connection, sql::MASTERS, [], |row| {
+    all(connection, sql::MASTERS, params![], |row| {
         Ok(Ok(MasterRow {
             id: MasterId(row.get(0)?),
             name: row.get(1)?,
@@ -23,9 +23,9 @@ pub(crate) fn masters(connection: &Connection) -> Read<Vec<MasterRow>> {
 }
 
 pub(crate) fn builders(connection: &Connection) -> Read<Vec<BuilderRow>> {
-    let mut rows = all(connection, sql::BUILDERS, [], parse_builder)?;
-    let mut tags = by_id(connection, sql::ALL_BUILDER_TAGS, [], |row| row.get(1))?;
-    let mut masters = by_id(connection, sql::ALL_BUILDER_MASTERS, [], |row| row.get(1).map(MasterId))?;
+    let mut rows = all(connection, sql::BUILDERS, params![], parse_builder)?;
+    let mut tags = by_id(connection, sql::ALL_BUILDER_TAGS, params![], |row| row.get(1))?;
+    let mut masters = by_id(connection, sql::ALL_BUILDER_MASTERS, params![], |row| row.get(1).map(MasterId))?;
     for row in &mut rows {
         row.tags = tags.remove(&row.id.0).unwrap_or_default();
         row.masters = masters.remove(&row.id.0).unwrap_or_default();
@@ -34,9 +34,11 @@ pub(crate) fn builders(connection: &Connection) -> Read<Vec<BuilderRow>> {
 }
 
 pub(crate) fn builder(connection: &Connection, id: BuilderId) -> Read<Option<BuilderRow>> {
-    let Some(mut row) = first(connection, sql::BUILDER, [id.0], parse_builder)? else { return Ok(None) };
-    row.tags = all(connection, sql::BUILDER_TAGS, [id.0], |row| Ok(Ok(row.get(1)?)))?;
-    row.masters = all(connection, sql::BUILDER_MASTERS, [id.0], |row| Ok(Ok(MasterId(row.get(1)?))))?;
+    let Some(mut row) = first(connection, sql::BUILDER, params![id.0], parse_builder)? else {
+        return Ok(None);
+    };
+    row.tags = all(connection, sql::BUILDER_TAGS, params![id.0], |row| Ok(Ok(row.get(1)?)))?;
+    row.masters = all(connection, sql::BUILDER_MASTERS, params![id.0], |row| Ok(Ok(MasterId(row.get(1)?))))?;
     Ok(Some(row))
 }
 
@@ -54,9 +56,10 @@ fn parse_builder(row: &Row<'_>) -> Parsed<BuilderRow> {
 }
 
 pub(crate) fn workers(connection: &Connection) -> Read<Vec<WorkerRow>> {
-    let mut rows = all(connection, sql::WORKERS, [], parse_worker)?;
-    let mut configured = by_id(connection, sql::ALL_CONFIGURED_WORKERS, [], configured_on)?;
-    let mut connected = by_id(connection, sql::ALL_CONNECTED_WORKERS, [], |row| row.get(1).map(MasterId))?;
+    let mut rows = all(connection, sql::WORKERS, params![], parse_worker)?;
+    let mut configured = by_id(connection, sql::ALL_CONFIGURED_WORKERS, params![], configured_on)?;
+    let mut connected =
+        by_id(connection, sql::ALL_CONNECTED_WORKERS, params![], |row| row.get(1).map(MasterId))?;
     for row in &mut rows {
         row.configured_on = configured.remove(&row.id.0).unwrap_or_default();
         row.connected_to = connected.remove(&row.id.0).unwrap_or_default();
@@ -65,13 +68,15 @@ pub(crate) fn workers(connection: &Connection) -> Read<Vec<WorkerRow>> {
 }
 
 pub(crate) fn worker(connection: &Connection, id: WorkerId) -> Read<Option<WorkerRow>> {
-    let Some(mut row) = first(connection, sql::WORKER, [id.0], parse_worker)? else { return Ok(None) };
-    row.configured_on = all(connection, sql::CONFIGURED_WORKER, [id.0], |row| Ok(Ok(configured_on(row)?)))?;
-    row.connected_to = all(connection, sql::CONNECTED_WORKER, [id.0], |row| Ok(Ok(MasterId(row.get(1)?))))?;
+    let Some(mut row) = first(connection, sql::WORKER, params![id.0], parse_worker)? else { return Ok(None) };
+    row.configured_on =
+        all(connection, sql::CONFIGURED_WORKER, params![id.0], |row| Ok(Ok(configured_on(row)?)))?;
+    row.connected_to =
+        all(connection, sql::CONNECTED_WORKER, params![id.0], |row| Ok(Ok(MasterId(row.get(1)?))))?;
     Ok(Some(row))
 }
 
-fn configured_on(row: &Row<'_>) -> Result<(MasterId, BuilderId), rusqlite::Error> {
+fn configured_on(row: &Row<'_>) -> Result<(MasterId, BuilderId), database::Error> {
     Ok((MasterId(row.get(1)?), BuilderId(row.get(2)?)))
 }
 
@@ -92,20 +97,20 @@ fn parse_worker(row: &Row<'_>) -> Parsed<WorkerRow> {
 }
 
 pub(crate) fn schedulers(connection: &Connection) -> Read<Vec<SchedulerRow>> {
-    all(connection, sql::SCHEDULERS, [], |row| {
+    all(connection, sql::SCHEDULERS, params![], |row| {
         Ok(Ok(SchedulerRow {
             id: SchedulerId(row.get(0)?),
             name: row.get(1)?,
             // The column may be null, and its default is 1.
-            enabled: row.get::<_, Option<i64>>(2)? != Some(0),
-            master: row.get::<_, Option<i64>>(3)?.map(MasterId),
+            enabled: row.get::<Option<i64>>(2)? != Some(0),
+            master: row.get::<Option<i64>>(3)?.map(MasterId),
         }))
     })
 }
 
 /// What components of a name keep: by class and key.
 pub(crate) fn object_states(connection: &Connection, object: &str) -> Read<ObjectStates> {
-    let rows = all(connection, crate::sql::state::STATES, [object], |row| {
+    let rows = all(connection, crate::sql::state::STATES, params![object], |row| {
         let (class, key, text): (String, String, String) = (row.get(0)?, row.get(1)?, row.get(2)?);
         Ok(json(&text, || format!("state {key:?} of {object:?}")).map(|value| ((class, key), value)))
     })?;
@@ -116,8 +121,8 @@ pub(crate) fn object_states(connection: &Connection, object: &str) -> Read<Objec
 fn by_id<T>(
     connection: &Connection,
     sql: &str,
-    values: impl Params,
-    parse: impl Fn(&Row<'_>) -> Result<T, rusqlite::Error>,
+    values: Values<'_>,
+    parse: impl Fn(&Row<'_>) -> Result<T, database::Error>,
 ) -> Read<HashMap<i64, Vec<T>>> {
     let mut groups: HashMap<i64, Vec<T>> = HashMap::new();
     for (id, value) in all(connection, sql, values, |row| Ok(Ok((row.get(0)?, parse(row)?))))? {

@@ -2,10 +2,10 @@
 
 use memchr::memchr_iter;
 use model::{LogId, StepId};
-use rusqlite::{Connection, Row, params, types::ValueRef};
 
 use super::{Parsed, Read, all, first, truth};
 use crate::{
+    database::{Connection, More, Row, ValueRef, params},
     error::StorageError,
     log::{Compression, LogKind, MAX_UNPACKED},
     readers::read_failed,
@@ -15,9 +15,11 @@ use crate::{
 
 /// An answer ends after the line that makes its text so long.
 pub(crate) const ENOUGH_TEXT: usize = 4 << 20;
+/// An answer is made of so many chunks at most: a server sends all that are asked for.
+const CHUNKS: i64 = 1024;
 
 pub(crate) fn log(connection: &Connection, id: LogId) -> Read<Option<LogRow>> {
-    first(connection, sql::LOG, [id.0], parse_log)
+    first(connection, sql::LOG, params![id.0], parse_log)
 }
 
 pub(crate) fn log_by_slug(connection: &Connection, step: StepId, slug: &str) -> Read<Option<LogRow>> {
@@ -25,7 +27,7 @@ pub(crate) fn log_by_slug(connection: &Connection, step: StepId, slug: &str) -> 
 }
 
 pub(crate) fn logs(connection: &Connection, step: StepId) -> Read<Vec<LogRow>> {
-    all(connection, sql::LOGS_OF_STEP, [step.0], parse_log)
+    all(connection, sql::LOGS_OF_STEP, params![step.0], parse_log)
 }
 
 fn parse_log(row: &Row<'_>) -> Parsed<LogRow> {
@@ -51,16 +53,16 @@ pub(crate) fn log_lines(connection: &Connection, log: LogId, first_line: i64, co
     if count == 0 {
         return Ok(answer);
     }
-    let last_line = first_line.saturating_add(i64::from(count) - 1);
-    let mut statement = connection.prepare_cached(sql::CHUNKS).map_err(read_failed)?;
-    let mut rows = statement.query(params![log.0, first_line, last_line]).map_err(read_failed)?;
-    while let Some(row) = rows.next().map_err(read_failed)? {
+    // No line has a number that a column of PostgreSQL cannot hold.
+    let last_line = first_line.saturating_add(i64::from(count) - 1).min(i32::MAX.into());
+    let values = params![log.0, first_line, last_line, CHUNKS];
+    connection.each::<StorageError>(sql::CHUNKS, values, |row| {
         let (first, last): (i64, i64) = (row.get(0).map_err(read_failed)?, row.get(1).map_err(read_failed)?);
         let next = first_line.saturating_add(answer.num_lines);
         if first > next {
             if answer.num_lines > 0 {
                 // Somebody deleted lines in between; a reader that goes on behind the gap gets the rest.
-                break;
+                return Ok(More::No);
             }
             answer.first_line = first;
         }
@@ -70,10 +72,9 @@ pub(crate) fn log_lines(connection: &Connection, log: LogId, first_line: i64, co
         })?;
         let wanted = i64::from(count) - answer.num_lines;
         append_lines(&mut answer, &text, next.max(first) - first, wanted);
-        if answer.text.len() >= ENOUGH_TEXT || answer.num_lines >= i64::from(count) {
-            break;
-        }
-    }
+        let enough = answer.text.len() >= ENOUGH_TEXT || answer.num_lines >= i64::from(count);
+        Ok(if enough { More::No } else { More::Yes })
+    })?;
     Ok(answer)
 }
 

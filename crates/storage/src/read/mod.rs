@@ -9,7 +9,6 @@ mod queries;
 mod requests;
 
 use model::{Json, Properties, Results, Time};
-use rusqlite::{Connection, OptionalExtension, Params, Row, types::Value};
 
 pub(crate) use builds::{build, build_by_number, build_properties, builds, count_builds, step, steps};
 pub(crate) use changes::{
@@ -22,34 +21,35 @@ pub(crate) use requests::{
     buildset, buildset_properties, buildsets, finished_requests, incomplete_buildsets, request, requests,
 };
 
-use crate::{error::StorageError, readers::read_failed};
+use crate::{
+    database::{self, Connection, Row, ToSql, Value, Values, params},
+    error::StorageError,
+    readers::read_failed,
+};
 
 type Read<T> = Result<T, StorageError>;
 
 /// The value of a row, or what is wrong with it. The outer error is the database's, the inner one the row's.
-type Parsed<T> = Result<Result<T, StorageError>, rusqlite::Error>;
+type Parsed<T> = Result<Result<T, StorageError>, database::Error>;
 
 /// All rows of a query.
 fn all<T>(
     connection: &Connection,
     sql: &str,
-    values: impl Params,
+    values: Values<'_>,
     parse: impl Fn(&Row<'_>) -> Parsed<T>,
 ) -> Read<Vec<T>> {
-    let mut statement = connection.prepare_cached(sql).map_err(read_failed)?;
-    let rows = statement.query_map(values, parse).map_err(read_failed)?;
-    rows.map(|row| row.map_err(read_failed)?).collect()
+    connection.all(sql, values, parse).map_err(read_failed)?.into_iter().collect()
 }
 
 /// The first row of a query, if there is one.
 fn first<T>(
     connection: &Connection,
     sql: &str,
-    values: impl Params,
+    values: Values<'_>,
     parse: impl Fn(&Row<'_>) -> Parsed<T>,
 ) -> Read<Option<T>> {
-    let mut statement = connection.prepare_cached(sql).map_err(read_failed)?;
-    statement.query_row(values, parse).optional().map_err(read_failed)?.transpose()
+    connection.first(sql, values, parse).map_err(read_failed)?.transpose()
 }
 
 /// Conditions of a statement that is put together from what the caller asked for. The texts are all ours; values only
@@ -75,6 +75,10 @@ impl Conditions {
         }
     }
 
+    fn values(&self) -> Vec<&dyn ToSql> {
+        self.values.iter().map(|value| value as _).collect()
+    }
+
     fn condition(&mut self, condition: &str) {
         self.text.push_str(if self.text.is_empty() { " WHERE " } else { " AND " });
         self.text.push_str(condition);
@@ -87,21 +91,21 @@ impl Conditions {
     }
 }
 
-fn time(row: &Row<'_>, column: usize) -> Result<Time, rusqlite::Error> {
+fn time(row: &Row<'_>, column: usize) -> Result<Time, database::Error> {
     row.get(column).map(Time::from_epoch_seconds)
 }
 
-fn maybe_time(row: &Row<'_>, column: usize) -> Result<Option<Time>, rusqlite::Error> {
-    Ok(row.get::<_, Option<i64>>(column)?.map(Time::from_epoch_seconds))
+fn maybe_time(row: &Row<'_>, column: usize) -> Result<Option<Time>, database::Error> {
+    Ok(row.get::<Option<i64>>(column)?.map(Time::from_epoch_seconds))
 }
 
 /// Results; `None` before the end (null or -1), and for a number without a meaning.
-fn results(row: &Row<'_>, column: usize) -> Result<Option<Results>, rusqlite::Error> {
-    Ok(row.get::<_, Option<i64>>(column)?.and_then(Results::from_code))
+fn results(row: &Row<'_>, column: usize) -> Result<Option<Results>, database::Error> {
+    Ok(row.get::<Option<i64>>(column)?.and_then(Results::from_code))
 }
 
-fn truth(row: &Row<'_>, column: usize) -> Result<bool, rusqlite::Error> {
-    Ok(row.get::<_, Option<i64>>(column)?.unwrap_or(0) != 0)
+fn truth(row: &Row<'_>, column: usize) -> Result<bool, database::Error> {
+    Ok(row.get::<Option<i64>>(column)?.unwrap_or(0) != 0)
 }
 
 fn json<T: serde::de::DeserializeOwned>(text: &str, what: impl FnOnce() -> String) -> Read<T> {
@@ -111,7 +115,7 @@ fn json<T: serde::de::DeserializeOwned>(text: &str, what: impl FnOnce() -> Strin
 
 /// Properties of rows of name and `[value, source]`.
 fn sourced_properties(connection: &Connection, sql: &str, id: i64, what: &str) -> Read<Properties> {
-    let rows = all(connection, sql, [id], |row| {
+    let rows = all(connection, sql, params![id], |row| {
         let (name, text): (String, String) = (row.get(0)?, row.get(1)?);
         let pair = json::<(Json, String)>(&text, || format!("property {name:?} of {what} {id}"));
         Ok(pair.map(|(value, source)| (name, model::Property { value, source })))

@@ -6,10 +6,10 @@ use std::{
 };
 
 use model::{BuildRequestId, BuilderId, InstanceId, Json, Time, pool::Money};
-use rusqlite::{Connection, Row, params, params_from_iter};
 
 use super::{Conditions, Parsed, Read, all, json, workers};
 use crate::{
+    database::{self, Connection, Row, params},
     pools::{DecisionFilter, DecisionRow, InstanceFilter, InstanceRow, RestoredPools},
     sql::pools as sql,
 };
@@ -33,12 +33,12 @@ pub(crate) fn instances(connection: &Connection, filter: &InstanceFilter) -> Rea
     }
     conditions.page("id DESC", filter.limit, 0);
     let text = format!("{}{}", sql::INSTANCES, conditions.text);
-    all(connection, &text, params_from_iter(conditions.values), parse_instance)
+    all(connection, &text, &conditions.values(), parse_instance)
 }
 
 fn parse_instance(row: &Row<'_>) -> Parsed<InstanceRow> {
     let id = InstanceId(row.get(0)?);
-    let time = |column| Ok::<_, rusqlite::Error>(row.get::<_, Option<i64>>(column)?.map(Time::from_micros));
+    let time = |column| Ok::<_, database::Error>(row.get::<Option<i64>>(column)?.map(Time::from_micros));
     let data: String = row.get(13)?;
     let parsed = InstanceRow {
         id,
@@ -53,9 +53,9 @@ fn parse_instance(row: &Row<'_>) -> Parsed<InstanceRow> {
         connected_at: time(9)?,
         ended_at: time(10)?,
         end_code: row.get(11)?,
-        cost: row.get::<_, Option<i64>>(12)?.map(Money),
+        cost: row.get::<Option<i64>>(12)?.map(Money),
         data: Json::Null,
-        fence: u64::try_from(row.get::<_, i64>(14)?).unwrap_or(0),
+        fence: u64::try_from(row.get::<i64>(14)?).unwrap_or(0),
     };
     Ok(json(&data, || format!("instance {id}")).map(|data| InstanceRow { data, ..parsed }))
 }
@@ -68,13 +68,13 @@ pub(crate) fn decisions(connection: &Connection, filter: &DecisionFilter) -> Rea
     conditions.compare("id", "<", filter.before);
     conditions.page("id DESC", filter.limit, 0);
     let text = format!("{}{}", sql::DECISIONS, conditions.text);
-    all(connection, &text, params_from_iter(conditions.values), |row| {
+    all(connection, &text, &conditions.values(), |row| {
         Ok(Ok(DecisionRow {
             id: row.get(0)?,
             at: Time::from_micros(row.get(1)?),
             pool: row.get(2)?,
-            instance: row.get::<_, Option<i64>>(3)?.map(InstanceId),
-            request: row.get::<_, Option<i64>>(4)?.map(BuildRequestId),
+            instance: row.get::<Option<i64>>(3)?.map(InstanceId),
+            request: row.get::<Option<i64>>(4)?.map(BuildRequestId),
             code: row.get(5)?,
             text: row.get(6)?,
         }))
@@ -83,20 +83,20 @@ pub(crate) fn decisions(connection: &Connection, filter: &DecisionFilter) -> Rea
 
 pub(crate) fn live_pools(connection: &Connection) -> Read<Vec<String>> {
     let of_each: BTreeSet<String> =
-        all(connection, sql::LIVE_POOLS, [], |row| Ok(Ok(row.get(0)?)))?.into_iter().collect();
+        all(connection, sql::LIVE_POOLS, params![], |row| Ok(Ok(row.get(0)?)))?.into_iter().collect();
     Ok(of_each.into_iter().collect())
 }
 
 /// See [`crate::Store::restore_pools`].
 pub(crate) fn restore_pools(connection: &Connection, pools: &[String]) -> Read<RestoredPools> {
     let mut restored = RestoredPools::default();
-    for (name, text) in all(connection, sql::POOLS, [], |row| Ok(Ok((row.get(0)?, row.get(1)?))))? {
+    for (name, text) in all(connection, sql::POOLS, params![], |row| Ok(Ok((row.get(0)?, row.get(1)?))))? {
         let name: String = name;
         let text: String = text;
         let data = json(&text, || format!("state of pool {name:?}"))?;
         restored.states.insert(name, data);
     }
-    restored.instances = all(connection, sql::LIVE_INSTANCES, [], parse_instance)?;
+    restored.instances = all(connection, sql::LIVE_INSTANCES, params![], parse_instance)?;
     let live: BTreeSet<&str> = restored.instances.iter().map(|row| row.pool.as_str()).collect();
     let known: BTreeSet<String> = live.into_iter().map(str::to_owned).chain(pools.iter().cloned()).collect();
     for pool in &known {
@@ -123,7 +123,7 @@ fn is_slot(worker: &str, pools: &BTreeSet<String>) -> bool {
 
 fn durations(connection: &Connection) -> Read<Vec<(BuilderId, Vec<Duration>)>> {
     let newest_first: Vec<(i64, i64)> =
-        all(connection, sql::RECENT_BUILDS, [BUILDS], |row| Ok(Ok((row.get(0)?, row.get(1)?))))?;
+        all(connection, sql::RECENT_BUILDS, params![BUILDS], |row| Ok(Ok((row.get(0)?, row.get(1)?))))?;
     let mut by_builder: BTreeMap<BuilderId, Vec<Duration>> = BTreeMap::new();
     for (builder, seconds) in newest_first {
         let durations = by_builder.entry(BuilderId(builder)).or_default();

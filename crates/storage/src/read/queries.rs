@@ -4,10 +4,10 @@ use model::{
     BuildId, BuildNumber, BuildRequestId, BuilderId, BuildsetId, ChangeId, Json, LogId, Properties,
     SchedulerId, SourceStampId, StepId, WorkerId,
 };
-use rusqlite::params;
 
 use super::Read;
 use crate::{
+    database::params,
     pools::{DecisionFilter, DecisionRow, InstanceFilter, InstanceRow, RestoredPools},
     read,
     rows::{

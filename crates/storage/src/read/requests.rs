@@ -1,32 +1,34 @@
 //! Buildsets and build requests.
 
 use model::{BuildId, BuildRequestId, BuilderId, BuildsetId, MasterId, Properties, Results, SourceStampId};
-use rusqlite::{Connection, Row, params_from_iter};
 
 use super::{Conditions, Parsed, Read, all, first, maybe_time, results, sourced_properties, time, truth};
 use crate::{
+    database::{Connection, Row, params},
     rows::{BuildsetRow, RequestFilter, RequestRow},
     sql::requests as sql,
     write::Parent,
 };
 
 pub(crate) fn buildset(connection: &Connection, id: BuildsetId) -> Read<Option<BuildsetRow>> {
-    first(connection, sql::BUILDSET, [id.0], parse_buildset)?.map(|row| complete(connection, row)).transpose()
+    first(connection, sql::BUILDSET, params![id.0], parse_buildset)?
+        .map(|row| complete(connection, row))
+        .transpose()
 }
 
 pub(crate) fn buildsets(connection: &Connection, limit: u32, offset: u32) -> Read<Vec<BuildsetRow>> {
-    let rows = all(connection, sql::NEWEST_BUILDSETS, [limit, offset], parse_buildset)?;
+    let rows = all(connection, sql::NEWEST_BUILDSETS, params![limit, offset], parse_buildset)?;
     rows.into_iter().map(|row| complete(connection, row)).collect()
 }
 
 pub(crate) fn incomplete_buildsets(connection: &Connection) -> Read<Vec<BuildsetRow>> {
-    let rows = all(connection, sql::INCOMPLETE_BUILDSETS, [], parse_buildset)?;
+    let rows = all(connection, sql::INCOMPLETE_BUILDSETS, params![], parse_buildset)?;
     rows.into_iter().map(|row| complete(connection, row)).collect()
 }
 
 fn parse_buildset(row: &Row<'_>) -> Parsed<BuildsetRow> {
-    let parent = row.get::<_, Option<i64>>(7)?;
-    let relationship = row.get::<_, Option<String>>(8)?.unwrap_or_default();
+    let parent = row.get::<Option<i64>>(7)?;
+    let relationship = row.get::<Option<String>>(8)?.unwrap_or_default();
     Ok(Ok(BuildsetRow {
         id: BuildsetId(row.get(0)?),
         external_id: row.get(1)?,
@@ -36,14 +38,15 @@ fn parse_buildset(row: &Row<'_>) -> Parsed<BuildsetRow> {
         complete_at: maybe_time(row, 5)?,
         results: results(row, 6)?,
         parent: parent.map(|build| Parent { build: BuildId(build), relationship }),
-        rebuilt_build: row.get::<_, Option<i64>>(9)?.map(BuildId),
+        rebuilt_build: row.get::<Option<i64>>(9)?.map(BuildId),
         sourcestamps: Vec::new(),
     }))
 }
 
 fn complete(connection: &Connection, mut row: BuildsetRow) -> Read<BuildsetRow> {
-    row.sourcestamps =
-        all(connection, sql::BUILDSET_SOURCE_STAMPS, [row.id.0], |row| Ok(Ok(SourceStampId(row.get(0)?))))?;
+    row.sourcestamps = all(connection, sql::BUILDSET_SOURCE_STAMPS, params![row.id.0], |row| {
+        Ok(Ok(SourceStampId(row.get(0)?)))
+    })?;
     Ok(row)
 }
 
@@ -55,14 +58,14 @@ pub(crate) fn finished_requests(
     connection: &Connection,
     id: BuildsetId,
 ) -> Read<Vec<(BuildRequestId, Results)>> {
-    all(connection, sql::COMPLETE_REQUESTS_OF_BUILDSET, [id.0], |row| {
+    all(connection, sql::COMPLETE_REQUESTS_OF_BUILDSET, params![id.0], |row| {
         // A result without a meaning cannot be a success.
         Ok(Ok((BuildRequestId(row.get(0)?), results(row, 1)?.unwrap_or(Results::Exception))))
     })
 }
 
 pub(crate) fn request(connection: &Connection, id: BuildRequestId) -> Read<Option<RequestRow>> {
-    first(connection, &format!("{} WHERE buildrequests.id = $1", sql::REQUESTS), [id.0], parse_request)
+    first(connection, &format!("{} WHERE buildrequests.id = $1", sql::REQUESTS), params![id.0], parse_request)
 }
 
 pub(crate) fn requests(connection: &Connection, filter: &RequestFilter) -> Read<Vec<RequestRow>> {
@@ -82,11 +85,11 @@ pub(crate) fn requests(connection: &Connection, filter: &RequestFilter) -> Read<
         *offset,
     );
     let sql = format!("{}{}", sql::REQUESTS, conditions.text);
-    all(connection, &sql, params_from_iter(conditions.values), parse_request)
+    all(connection, &sql, &conditions.values(), parse_request)
 }
 
 fn parse_request(row: &Row<'_>) -> Parsed<RequestRow> {
-    let claimed = match row.get::<_, Option<i64>>(10)? {
+    let claimed = match row.get::<Option<i64>>(10)? {
         Some(master) => Some((time(row, 9)?, MasterId(master))),
         None => None,
     };

@@ -7,7 +7,7 @@ pub(crate) const MASTER_ACTIVE: &str = "UPDATE masters SET active = 1, last_acti
 pub(crate) const MASTER_INACTIVE: &str = "UPDATE masters SET active = 0 WHERE id = $1";
 /// A master that is certain to be dead looks as though it had died long ago.
 pub(crate) const MASTER_SILENT: &str =
-    "UPDATE masters SET last_active = min(last_active, $1) WHERE name_hash = $2 AND id <> $3";
+    "UPDATE masters SET last_active = $1 WHERE last_active > $1 AND name_hash = $2 AND id <> $3";
 pub(crate) const MASTER_NAME: &str = "SELECT name, last_active FROM masters WHERE id = $1";
 pub(crate) const MASTERS: &str = "SELECT id, name, active, last_active FROM masters ORDER BY id";
 

@@ -18,4 +18,4 @@ pub(crate) const LOG: &str = logs!("WHERE id = $1");
 pub(crate) const LOGS_OF_STEP: &str = logs!("WHERE stepid = $1 ORDER BY id");
 pub(crate) const LOG_BY_SLUG: &str = logs!("WHERE stepid = $1 AND slug = $2");
 pub(crate) const CHUNKS: &str = "SELECT first_line, last_line, content, compressed FROM logchunks \
-     WHERE logid = $1 AND last_line >= $2 AND first_line <= $3 ORDER BY last_line";
+     WHERE logid = $1 AND last_line >= $2 AND first_line <= $3 ORDER BY last_line LIMIT $4";

@@ -62,8 +62,8 @@ pub(crate) const RECENT_BUILDS: &str = "SELECT builderid, complete_at - started_
      WHERE complete_at IS NOT NULL AND results IN (0, 1, 2) ORDER BY complete_at DESC LIMIT $1";
 
 pub(crate) const KEY: &str = "SELECT secret FROM ganger_keys WHERE name = $1 AND length(secret) = 32";
-pub(crate) const SET_KEY: &str =
-    "INSERT OR REPLACE INTO ganger_keys (name, secret) VALUES ($1, randomblob(32))";
+pub(crate) const SET_KEY: &str = "INSERT INTO ganger_keys (name, secret) VALUES ($1, $2) \
+     ON CONFLICT (name) DO UPDATE SET secret = excluded.secret";
 pub(crate) const DEPLOYMENT: &str = "SELECT deployment FROM ganger_installation WHERE id = 1";
 pub(crate) const SET_DEPLOYMENT: &str = "INSERT INTO ganger_installation (id, deployment) VALUES (1, $1) \
      ON CONFLICT (id) DO NOTHING";

@@ -10,14 +10,24 @@ use storage::{
 };
 use testkit::venv::{Found, Venv};
 
-use crate::farm::{self, Farm, at};
+use crate::{
+    farm::{self, Farm, at},
+    place::{location, url},
+};
 
 /// Runs the script beside this file; gives back what it prints, and the signal that ended it.
 pub(crate) fn stock_buildbot(command: &str, directory: &Path) -> (String, Option<i32>) {
     let Found::Ready(venv) = Venv::find("master-4.3.0").unwrap() else { panic!("it runs on Python 3") };
     let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/it/stock_buildbot.py");
-    let output =
-        venv.command("python").arg(script).arg(command).arg(directory).stdin(Stdio::null()).output().unwrap();
+    let output = venv
+        .command("python")
+        .arg(script)
+        .arg(command)
+        .arg(directory)
+        .arg(url(directory))
+        .stdin(Stdio::null())
+        .output()
+        .unwrap();
     let signal = output.status.signal();
     let log = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success() || signal == Some(9), "{log}");
@@ -84,7 +94,8 @@ async fn buildbot_shows_what_ganger_wrote() {
     assert_eq!(part("/builders/0/description"), "a *builder*");
     assert_eq!(part("/builders/1/name"), "wörld");
     assert_eq!(part("/workers/0/workerinfo"), &info);
-    assert_eq!(part("/schedulers/1/name"), "nightly");
+    let schedulers = part("/schedulers").as_array().unwrap();
+    assert!(schedulers.iter().any(|scheduler| scheduler["name"] == "nightly"));
     assert_eq!(part("/changes/0/author"), "Jöe <j@x>");
     assert_eq!(part("/changes/0/files"), &json!(["f1.c", "f2.c"]));
     assert_eq!(part("/changes/0/properties"), &json!({"a": ["b", "Change"]}));
@@ -168,11 +179,9 @@ async fn ganger_takes_over_from_a_buildbot_that_died() {
     let (said, signal) = stock_buildbot("build", directory.path());
     assert_eq!(signal, Some(9), "it was to die: {said}");
     let said: Json = serde_json::from_str(said.lines().last().unwrap()).unwrap();
-    let store = Store::open(
-        &directory.path().join("state.sqlite"),
-        Options::new(said["master"].as_str().unwrap(), at(0)),
-    )
-    .unwrap();
+    let store =
+        Store::open(location(directory.path()), Options::new(said["master"].as_str().unwrap(), at(0)))
+            .unwrap();
     assert_eq!(store.master().0, 1);
     let names = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect();
     let identities = Identities {
@@ -180,7 +189,7 @@ async fn ganger_takes_over_from_a_buildbot_that_died() {
         workers: names(&["local"]),
         schedulers: names(&["some"]),
     };
-    let restored = store.restore(identities, at(500_000_000)).await.unwrap();
+    let restored = store.restore(identities, at(400_000_000)).await.unwrap();
 
     let fast = restored.builders["fast"];
     assert_eq!(fast.1, BuildNumber(2));
@@ -245,7 +254,7 @@ async fn ganger_takes_over_from_a_buildbot_that_died() {
     assert_eq!(restored.interrupted.len(), 1);
     let running = store.build(restored.interrupted[0].build).await.unwrap().unwrap();
     assert_eq!((running.builder, running.results), (restored.builders["slow"].0, Some(Results::Retry)));
-    assert_eq!(running.complete_at, Some(at(500_000_000)));
+    assert_eq!(running.complete_at, Some(at(400_000_000)));
     let step = store.steps(running.id).await.unwrap().remove(1);
     assert_eq!(step.results, Some(Results::Retry));
     let log = store.logs(step.id).await.unwrap().remove(0);
@@ -275,10 +284,10 @@ async fn ganger_takes_over_from_a_buildbot_that_died() {
         builder: running.builder,
         request: running.request,
         worker: running.worker,
-        started_at: at(500_000_001),
+        started_at: at(400_000_001),
         state_string: "building".into(),
     };
-    store.commit(vec![Write::Claim { request: running.request, at: at(500_000_001) }, again]).await.unwrap();
+    store.commit(vec![Write::Claim { request: running.request, at: at(400_000_001) }, again]).await.unwrap();
     assert_eq!(
         store.count_builds(BuildFilter { complete: Some(false), ..BuildFilter::default() }).await.unwrap(),
         1

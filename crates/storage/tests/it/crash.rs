@@ -11,7 +11,10 @@ use model::Results;
 use serde_json::json;
 use storage::{Write, log::Compression};
 
-use crate::farm::{Farm, at};
+use crate::{
+    farm::{Farm, at},
+    place,
+};
 
 const CHILD: &str = "GANGER_STORAGE_CRASH_TEST";
 
@@ -67,6 +70,7 @@ async fn nothing_durable_is_lost_by_a_kill() {
         let mut child = Command::new(std::env::current_exe().unwrap())
             .args(["--exact", "crash::child", "--nocapture", "--test-threads=1"])
             .env(CHILD, directory.path())
+            .envs(place::environment())
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .spawn()
@@ -127,9 +131,5 @@ async fn nothing_durable_is_lost_by_a_kill() {
         farm.store.commit(vec![cancel]).await.unwrap();
         farm.store.close().await;
     }
-    let integrity: String = rusqlite::Connection::open(directory.path().join("state.sqlite"))
-        .unwrap()
-        .query_row("PRAGMA integrity_check", [], |row| row.get(0))
-        .unwrap();
-    assert_eq!(integrity, "ok");
+    place::check(directory.path());
 }

@@ -12,6 +12,8 @@ use storage::{
     log::{ChunkBuilder, Compression, LogKind, Stream},
 };
 
+use crate::place::location;
+
 /// Seconds since the epoch at which everything starts.
 pub(crate) const START: i64 = 1_700_000_000;
 
@@ -38,7 +40,7 @@ pub(crate) fn options() -> Options {
 
 impl Farm {
     pub(crate) async fn open(directory: &Path) -> Self {
-        let store = Store::open(&directory.join("state.sqlite"), options()).unwrap();
+        let store = Store::open(location(directory), options()).unwrap();
         let restored = store.restore(identities(), at(0)).await.unwrap();
         Self { store, restored }
     }

@@ -7,6 +7,7 @@ mod crash;
 mod farm;
 mod identity;
 mod opening;
+mod place;
 mod pools;
 mod restore;
 mod schema;

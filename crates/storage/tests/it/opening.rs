@@ -12,7 +12,7 @@ async fn a_second_master_is_refused_while_the_first_runs() {
     let database = directory.path().join("state.sqlite");
     let farm = Farm::open(directory.path()).await;
     match Store::open(&database, options()).unwrap_err() {
-        OpenError::InUse { process, .. } => assert_eq!(process, Some(std::process::id())),
+        OpenError::InUse { by, .. } => assert_eq!(by, Some(format!("process {}", std::process::id()))),
         other => panic!("{other:?}"),
     }
     farm.store.close().await;

@@ -3,7 +3,10 @@
 use model::{BuildNumber, Results};
 use storage::{Identities, Lease, Options, Store, Write};
 
-use crate::farm::{Farm, at, change, identities, properties, stamp};
+use crate::{
+    farm::{Farm, at, change, identities, properties, stamp},
+    place::{self, location},
+};
 
 #[tokio::test]
 async fn an_interrupted_build_is_closed_and_its_request_is_free_again() {
@@ -102,7 +105,7 @@ async fn a_builder_of_the_past_is_told_of_as_long_as_it_has_requests() {
     let farm = Farm::open(directory.path()).await;
     farm.request("wörld").await;
     farm.store.close().await;
-    let store = Store::open(&directory.path().join("state.sqlite"), crate::farm::options()).unwrap();
+    let store = Store::open(location(directory.path()), crate::farm::options()).unwrap();
     let mut fewer = identities();
     fewer.builders.pop();
     let restored = store.restore(fewer, at(1)).await.unwrap();
@@ -114,15 +117,14 @@ async fn a_builder_of_the_past_is_told_of_as_long_as_it_has_requests() {
 #[tokio::test]
 async fn another_master_is_cleaned_up_after_once_it_was_silent_for_ten_minutes() {
     let directory = tempfile::tempdir().unwrap();
-    let database = directory.path().join("state.sqlite");
     let farm = Farm::open(directory.path()).await;
     let (_, request) = farm.request("linux").await;
     let build = farm.build(request, "linux", 1).await;
     farm.store.close().await;
 
     // The last to have it was not a Ganger.
-    std::fs::remove_file(directory.path().join("state.sqlite.lock")).unwrap();
-    let store = Store::open(&database, Options::new("other:/master", at(0))).unwrap();
+    place::forget_last_master(directory.path());
+    let store = Store::open(location(directory.path()), Options::new("other:/master", at(0))).unwrap();
     let others = Identities { schedulers: Vec::new(), ..identities() };
     let restored = store.restore(others, at(600)).await.unwrap();
     assert_ne!(restored.master.0, 1);
@@ -147,8 +149,8 @@ async fn a_master_that_was_moved_takes_up_its_own_work_at_once() {
     for (before, name) in (1..).zip(["host:/srv/elsewhere", "other:/srv/elsewhere", "host:/srv/ganger"]) {
         let options = Options::new(name, at(30));
         // It does not matter that a start got no further than this.
-        Store::open(&directory.path().join("state.sqlite"), options.clone()).unwrap().close().await;
-        let store = Store::open(&directory.path().join("state.sqlite"), options).unwrap();
+        Store::open(location(directory.path()), options.clone()).unwrap().close().await;
+        let store = Store::open(location(directory.path()), options).unwrap();
         let restored = store.restore(identities(), at(31)).await.unwrap();
         assert_eq!(restored.requests.iter().map(|row| row.id).collect::<Vec<_>>(), [request], "{name}");
         assert_eq!(store.build(build).await.unwrap().unwrap().results, Some(Results::Retry));
@@ -166,9 +168,9 @@ async fn a_scheduler_of_a_living_master_is_refused_with_its_name() {
     let farm = Farm::open(directory.path()).await;
     farm.store.close().await;
     // The last to have it was not a Ganger.
-    std::fs::remove_file(directory.path().join("state.sqlite.lock")).unwrap();
+    place::forget_last_master(directory.path());
     let options = Options::new("host:/srv/elsewhere", at(30));
-    let store = Store::open(&directory.path().join("state.sqlite"), options).unwrap();
+    let store = Store::open(location(directory.path()), options).unwrap();
     let error = store.restore(identities(), at(30)).await.unwrap_err().to_string();
     assert!(error.contains("host:/srv/ganger") && error.contains("alive 30 s ago"), "{error}");
 }

@@ -58,7 +58,7 @@ fn tables(database: &Path) -> BTreeMap<String, Table> {
 async fn our_tables_are_buildbots() {
     let (ours, theirs) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
     stock_buildbot("create", theirs.path());
-    Store::open(&ours.path().join("state.sqlite"), options()).unwrap().close().await;
+    Store::open(ours.path().join("state.sqlite"), options()).unwrap().close().await;
     let (mut ours, theirs) =
         (tables(&ours.path().join("state.sqlite")), tables(&theirs.path().join("state.sqlite")));
     assert_eq!(theirs.len(), 43);

@@ -1,8 +1,8 @@
-"""Runs a stock Buildbot master on the `state.sqlite` of a directory.
+"""Runs a stock Buildbot master in a directory, on the database of a URL.
 
-    stock_buildbot.py create DIR    makes the database
-    stock_buildbot.py build DIR     makes it, runs a build, starts a second one and dies in the middle of it
-    stock_buildbot.py read DIR      says as JSON what the data API and the database layer find in it
+    stock_buildbot.py create DIR URL    makes the database
+    stock_buildbot.py build DIR URL     makes it, runs a build, starts a second one and dies in the middle of it
+    stock_buildbot.py read DIR URL      says as JSON what the data API and the database layer find in it
 """
 
 import collections
@@ -32,12 +32,13 @@ BuildmasterConfig = {
     "buildbotNetUsageData": None,
     "title": "t", "titleURL": "http://t/", "buildbotURL": "http://t/",
     "protocols": {"null": {}},
+    "db": {"db_url": DATABASE},
 }
 """
 
 EMPTY = """
 BuildmasterConfig = {"multiMaster": True, "buildbotNetUsageData": None, "protocols": {},
-                     "title": "t", "titleURL": "http://t/", "buildbotURL": "http://t/"}
+                     "db": {"db_url": DATABASE}, "title": "t", "titleURL": "http://t/", "buildbotURL": "http://t/"}
 """
 
 
@@ -55,7 +56,7 @@ async def create(directory):
     from buildbot.master import BuildMaster
 
     master = BuildMaster(directory)
-    master.config.db = DBConfig("sqlite:///state.sqlite")
+    master.config.db = DBConfig(sys.argv[3])
     database = DBConnector(directory)
     await database.set_master(master)
     await database.setup(check_version=False)
@@ -67,7 +68,7 @@ async def start(directory, config):
     from buildbot.master import BuildMaster
 
     with open(os.path.join(directory, "master.cfg"), "w", encoding="utf-8") as file:
-        file.write(config)
+        file.write(f"DATABASE = {sys.argv[3]!r}\n{config}")
     master = BuildMaster(directory, "master.cfg")
     await master.startService()
     if not master.running:
@@ -163,7 +164,7 @@ async def read(directory):
 
 
 def main():
-    command, directory = sys.argv[1:]
+    command, directory, _ = sys.argv[1:]
     os.chdir(directory)
     status = []
 

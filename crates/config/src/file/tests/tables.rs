@@ -88,10 +88,46 @@ fn the_database_is_a_path_or_buildbots_url() {
     check("/var/lib/x.db", "/var/lib/x.db");
     check("sqlite:///state.sqlite", "/base/state.sqlite");
     check("sqlite:////var/lib/x.db", "/var/lib/x.db");
-    for refused in ["postgresql://host/db", "mysql://x", "sqlite://", "sqlite:///"] {
+    for refused in ["mysql://x", "sqlite://", "sqlite:///"] {
         let found = errors(&format!("[master]\ndatabase = \"{refused}\""));
         assert!(found[0].contains("there is no database"), "{refused}: {found:?}");
     }
+    let found = errors("[master]\ndatabase-password = \"secret\"");
+    assert!(found[0].contains("a file has no password"), "{found:?}");
+}
+
+#[test]
+fn a_database_of_a_server_is_a_url() {
+    let check = |url: &str, (host, port, user, database): (&str, u16, &str, &str)| {
+        let config = good(&format!("[master]\ndatabase = \"{url}\"\ndatabase-password = \"pw\"")).config;
+        let Database::Server(found) = config.master.database else { panic!("{url} is no file") };
+        assert_eq!(
+            (&*found.host, found.port, &*found.user, &*found.database),
+            (host, port, user, database),
+            "{url}"
+        );
+        assert!(config.master.database_password.is_some() && found.root_certificate.is_none());
+    };
+    check("postgresql://bot@db.example/buildbot", ("db.example", 5432, "bot", "buildbot"));
+    check("postgresql+psycopg2://bot@db:6432/b?sslmode=disable", ("db", 6432, "bot", "b"));
+    check("postgres://b%40t@[::1]:1/a%20b", ("::1", 1, "b@t", "a b"));
+    check("postgresql://bot@[::1]/b", ("::1", 5432, "bot", "b"));
+    check("postgresql://bot@/b", ("/var/run/postgresql", 5432, "bot", "b"));
+    check("postgresql:///b?host=/run/pg&user=bot&port=9", ("/run/pg", 9, "bot", "b"));
+    let refused = |url: &str, expect: &str| {
+        let found = errors(&format!("[master]\ndatabase = \"{url}\""));
+        assert!(found[0].contains(expect), "{url}: {found:?}");
+    };
+    refused("postgresql://bot:pw@db/b", "a password does not belong into a URL");
+    refused("postgresql://bot@db/b?password=pw", "a password does not belong into a URL");
+    refused("postgresql://db/b", "names no user or no database");
+    refused("postgresql://bot@db", "names no user or no database");
+    refused("postgresql://bot@db:0/b", "is no port");
+    refused("postgresql://bot@db/b?sslmode=require", "there is no sslmode \"require\"");
+    refused("postgresql://bot@db/b?sslmode=verify-full", "needs somebody to believe");
+    refused("postgresql://bot@db/b?sslmode=verify-full&sslrootcert=none.pem", "cannot read");
+    refused("postgresql://bot@db/b?sslrootcert=root.pem", "of no use without TLS");
+    refused("postgresql://bot@db/b?max_idle=3", "there is no \"max_idle\"");
 }
 
 #[test]
@@ -201,4 +237,19 @@ fn values_of_properties_keep_their_types() {
     let found = errors(&text.replace("a = 1", "a = inf, g = \"%(prop:x)s\""));
     assert_eq!(found[0].split_once(' ').unwrap().1, "properties hold finite numbers only");
     assert!(found[1].contains("the same for all builds"), "{found:?}");
+}
+
+#[test]
+fn the_databases_of_the_page_on_storage_are_understood() {
+    let directory = tempfile::tempdir().unwrap();
+    fs::write(directory.path().join("database-password"), "secret").unwrap();
+    let page =
+        fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/storage.md")).unwrap();
+    let configurations: Vec<&str> =
+        page.split("```toml\n").skip(1).filter_map(|rest| rest.split("```").next()).collect();
+    assert!(configurations.len() > 1);
+    for text in configurations {
+        parse(text, "storage.md", directory.path())
+            .unwrap_or_else(|errors| panic!("{}", errors.render(false)));
+    }
 }

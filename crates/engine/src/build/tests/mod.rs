@@ -119,7 +119,7 @@ impl Bench {
         std::fs::create_dir(directory.path().join("secrets")).unwrap();
         std::fs::write(directory.path().join("secrets/KEY"), "s3cr3t\n").unwrap();
         let store = Store::open(
-            &directory.path().join("state.sqlite"),
+            directory.path().join("state.sqlite"),
             Options { queue_bytes, ..Options::new("host:/base", NOW) },
         )
         .unwrap();

@@ -71,7 +71,7 @@ async fn what_cannot_be_done_is_refused() {
 /// A store in a directory of its own, which goes with it.
 fn store(directory: &tempfile::TempDir) -> Store {
     let options = Options { linger: Duration::ZERO, ..Options::new("test:/base", START) };
-    Store::open(&directory.path().join("state.sqlite"), options).unwrap()
+    Store::open(directory.path().join("state.sqlite"), options).unwrap()
 }
 
 #[tokio::test]

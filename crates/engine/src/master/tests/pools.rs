@@ -420,7 +420,7 @@ async fn a_pool_that_a_reload_brings_hires() {
 
 fn store(directory: &tempfile::TempDir) -> Store {
     let options = Options { linger: Duration::ZERO, ..Options::new("test:/base", START) };
-    Store::open(&directory.path().join("state.sqlite"), options).unwrap()
+    Store::open(directory.path().join("state.sqlite"), options).unwrap()
 }
 
 async fn on_store(cloud: &Cloud, store: &Store) -> Running {
@@ -431,7 +431,7 @@ async fn on_store(cloud: &Cloud, store: &Store) -> Running {
 async fn a_pool_that_another_master_has_is_not_taken_up() {
     let directory = tempfile::tempdir().unwrap();
     let other = Options::new("other:/base", START);
-    let other = Store::open(&directory.path().join("state.sqlite"), other).unwrap();
+    let other = Store::open(directory.path().join("state.sqlite"), other).unwrap();
     other.lease("linux", START, Duration::from_secs(60)).await.unwrap();
     other.close().await;
     drop(other);
