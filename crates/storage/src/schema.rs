@@ -38,13 +38,22 @@ pub(crate) fn for_postgres(sqlite: &str) -> String {
 /// Creates what Ganger adds; may be run any number of times. Times in Ganger's own tables are microseconds since the
 /// epoch, money is millionths.
 ///
-/// The pages of Buildbot's web UI sort by these columns, and
-/// without an index each of them sorts a whole table.
+/// The pages of Buildbot's web UI sort by the columns of the first four indexes, and without them each of them sorts a whole
+/// table. The others are of columns that refer to rows which the janitor deletes: without them, each row that is deleted
+/// has whole tables searched for what refers to it.
 pub(crate) const ADDITIONS: &str = "
 CREATE INDEX IF NOT EXISTS ganger_builds_started_at ON builds (started_at);
 CREATE INDEX IF NOT EXISTS ganger_builds_complete_at ON builds (complete_at);
 CREATE INDEX IF NOT EXISTS ganger_buildrequests_submitted_at ON buildrequests (submitted_at);
 CREATE INDEX IF NOT EXISTS ganger_buildrequests_priority ON buildrequests (priority);
+CREATE INDEX IF NOT EXISTS ganger_buildsets_parent ON buildsets (parent_buildid) WHERE parent_buildid IS NOT NULL;
+CREATE INDEX IF NOT EXISTS ganger_buildsets_rebuilt ON buildsets (rebuilt_buildid) WHERE rebuilt_buildid IS NOT NULL;
+CREATE INDEX IF NOT EXISTS ganger_buildset_sourcestamps_stamp ON buildset_sourcestamps (sourcestampid);
+CREATE INDEX IF NOT EXISTS ganger_changes_parent ON changes (parent_changeids) WHERE parent_changeids IS NOT NULL;
+CREATE INDEX IF NOT EXISTS ganger_sourcestamps_patch ON sourcestamps (patchid) WHERE patchid IS NOT NULL;
+CREATE INDEX IF NOT EXISTS ganger_test_result_sets_build ON test_result_sets (buildid);
+CREATE INDEX IF NOT EXISTS ganger_test_result_sets_step ON test_result_sets (stepid);
+CREATE INDEX IF NOT EXISTS ganger_test_results_set ON test_results (test_result_setid);
 
 CREATE TABLE IF NOT EXISTS ganger_installation (
     id INTEGER NOT NULL PRIMARY KEY,

@@ -275,7 +275,7 @@ impl Store {
     }
 
     /// Does something in a transaction of its own; again, when that could not be committed.
-    async fn call<T: Send + 'static>(
+    pub(crate) async fn call<T: Send + 'static>(
         &self,
         what: &'static str,
         mut call: impl FnMut(&Connection, MasterId) -> Result<T, ApplyError> + Send + 'static,

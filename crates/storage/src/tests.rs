@@ -131,6 +131,7 @@ fn parameters_stand_in_their_order() {
         include_str!("sql/builds.rs"),
         include_str!("sql/changes.rs"),
         include_str!("sql/identity.rs"),
+        include_str!("sql/janitor.rs"),
         include_str!("sql/logs.rs"),
         include_str!("sql/pools.rs"),
         include_str!("sql/requests.rs"),
@@ -171,6 +172,10 @@ fn a_start_does_not_walk_through_the_history() {
         (crate::sql::pools::LIVE_POOLS, "ganger_instances_live"),
         (crate::sql::pools::ENDED_INSTANCES, "ganger_instances_ended (pool=?)"),
         (crate::sql::pools::PRUNE_INSTANCES, "ganger_instances_ended (pool=? AND ended_at_us<?)"),
+        (crate::sql::janitor::OLD_STEPS, "steps_started_at"),
+        (crate::sql::janitor::OLD_BUILDS, "ganger_builds_complete_at (complete_at<?)"),
+        (crate::sql::janitor::OLD_CHANGES, "changes_when_timestamp (when_timestamp<?)"),
+        (crate::sql::janitor::DELETE_UNUSED_STAMP, "ganger_buildset_sourcestamps_stamp (sourcestampid=?)"),
         (crate::sql::changes::FIND_PARENT_CHANGE, "changes_branch (branch=?)"),
     ] {
         assert!(plan(statement).contains(index), "{statement}: {}", plan(statement));

@@ -10,6 +10,7 @@ mod state;
 
 pub(crate) use identity::{add_builder, add_scheduler, add_worker};
 use model::{MasterId, Time};
+pub(crate) use state::object_state;
 
 use crate::{
     database::{Connection, Values, params},
@@ -113,9 +114,7 @@ pub(crate) fn apply(connection: &Connection, master: MasterId, write: &Write) ->
         }
         Write::LogFinished { log, num_lines } => logs::finished(&tables, *log, *num_lines),
 
-        Write::ObjectState { object, class, key, value } => {
-            state::object_state(&tables, object, class, key, value)
-        }
+        Write::ObjectState { object, class, key, value } => object_state(&tables, object, class, key, value),
 
         Write::Instance(row) => pools::instance(&tables, row),
         Write::PoolState { pool, data, fence } => pools::state(&tables, pool, data, *fence),

@@ -5,7 +5,7 @@ use model::Json;
 use super::{Applied, Tables};
 use crate::{database::params, json, sql::state as sql};
 
-pub(super) fn object_state(
+pub(crate) fn object_state(
     tables: &Tables<'_>,
     object: &str,
     class: &str,

@@ -174,6 +174,15 @@ impl Connection {
         Ok(Transaction { connection: self, ended: false })
     }
 
+    /// Gives some of the room of what was deleted back to the file system. PostgreSQL sees to that by itself.
+    pub(crate) fn give_back(&self) -> Result<(), Error> {
+        match self {
+            // It gives back a page at each step.
+            Self::Sqlite(_) => self.each(sqlite::GIVE_BACK, params![], |_| Ok(More::Yes)),
+            Self::Postgres(_) => Ok(()),
+        }
+    }
+
     /// Whether the connection is gone, so that only another one can be of use.
     pub(crate) fn is_lost(&self) -> bool {
         match self {

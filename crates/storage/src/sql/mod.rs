@@ -6,6 +6,7 @@
 pub(crate) mod builds;
 pub(crate) mod changes;
 pub(crate) mod identity;
+pub(crate) mod janitor;
 pub(crate) mod logs;
 pub(crate) mod pools;
 pub(crate) mod postgres;

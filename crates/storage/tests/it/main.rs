@@ -6,6 +6,7 @@ mod buildbot;
 mod crash;
 mod farm;
 mod identity;
+mod janitor;
 mod opening;
 mod place;
 mod pools;

@@ -1,8 +1,8 @@
 //! Who may open which file.
 
-use std::path::Path;
+use std::{path::Path, time::Duration};
 
-use storage::{OpenError, Store};
+use storage::{Horizons, OpenError, Store};
 
 use crate::farm::{Farm, at, options, whole_build};
 
@@ -98,4 +98,21 @@ async fn a_new_database_is_for_its_owner_only_and_one_that_is_there_stays_as_it_
         assert_eq!(mode(end), 0o640, "{end}");
     }
     farm.store.close().await;
+}
+
+#[tokio::test]
+async fn a_file_shrinks_when_much_of_it_was_deleted() {
+    let directory = tempfile::tempdir().unwrap();
+    let size = || std::fs::metadata(directory.path().join("state.sqlite")).unwrap().len();
+    let farm = Farm::open(directory.path()).await;
+    for number in 1..=3 {
+        crate::janitor::build(&farm, number, number, 200).await;
+    }
+    farm.store.close().await;
+    let before = size();
+    let farm = Farm::open(directory.path()).await;
+    let horizons = Horizons { log: Some(Duration::from_secs(1)), ..Horizons::default() };
+    farm.store.prune(&horizons, at(10 * 86_400)).await.unwrap();
+    farm.store.close().await;
+    assert!(before > 30 << 20 && size() < 5 << 20, "{before} became {}", size());
 }

@@ -75,5 +75,5 @@ async fn our_tables_are_buildbots() {
     for (name, table) in &theirs {
         assert_eq!(&ours[name], table, "{name}");
     }
-    assert_eq!(added.len(), 4, "{added:?}");
+    assert_eq!(added.len(), 12, "{added:?}");
 }

@@ -10,6 +10,8 @@ mod crash;
 mod farm;
 #[path = "../it/identity.rs"]
 mod identity;
+#[path = "../it/janitor.rs"]
+mod janitor;
 mod place;
 #[path = "../it/pools.rs"]
 mod pools;
