@@ -19,8 +19,8 @@ pub use diagnostic::{ConfigErrors, Diagnostic, Diagnostics, Related, Severity};
 pub use file::{Loaded, PoolProblem, load, load_with, parse};
 pub use model::{
     Args, Basic, Branches, Builder, Category, ChangeSource, Clockwork, Codebase, Config, Database, Endpoint,
-    Enroll, ForceScheduler, GitPoller, Importance, Interest, LogCompression, Master, Priority, Renderable,
-    Scheduler, SchedulerKind, Secrets, Ssh, Step, StepFlags, Timed, Web, Worker,
+    Enroll, ForceScheduler, GitPoller, Importance, Interest, Janitor, LogCompression, Master, Priority,
+    Renderable, Scheduler, SchedulerKind, Secrets, Ssh, Step, StepFlags, Timed, Web, Worker,
 };
 pub use nearest::nearest;
 pub use pool::{LocalTemplate, LocalTrouble, Pool, PoolProvider};

@@ -31,6 +31,25 @@ pub struct Config {
     pub pools: Vec<Arc<crate::Pool>>,
     /// What all pools together may use.
     pub pool_limits: ::model::pool::PoolLimits,
+    /// What is deleted when it is old, if anything is.
+    pub janitor: Option<Janitor>,
+}
+
+/// What is deleted when it is old, every day. Horizons that are `None` are for ever.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Janitor {
+    /// How long lines of logs are kept.
+    pub log: Option<Duration>,
+    /// How long build data is kept.
+    pub build_data: Option<Duration>,
+    /// How long builds are kept.
+    pub build: Option<Duration>,
+    /// How long changes are kept.
+    pub change: Option<Duration>,
+    /// The hour at which it is done, local time.
+    pub hour: i8,
+    /// The minute of that hour.
+    pub minute: i8,
 }
 
 /// The master itself.

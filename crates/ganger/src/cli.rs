@@ -78,6 +78,8 @@ pub(crate) enum Command {
     Worker(commands::worker::Worker),
     /// Pools of machines: what they have, what they do and why, and what somebody else decides.
     Pool(commands::pool::Pool),
+    /// Delete what is older than `[janitor]` says, now.
+    Prune(commands::prune::Prune),
     /// Read the configuration again.
     Reload(commands::reload::Reload),
     /// End the master, after the builds that run.

@@ -6,6 +6,7 @@ mod control;
 mod desk;
 mod enrollment;
 mod exit;
+mod janitor;
 mod output;
 mod providers;
 mod quickstart;

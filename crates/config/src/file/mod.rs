@@ -7,6 +7,7 @@ mod builder;
 mod change_source;
 mod database;
 mod endpoint;
+mod janitor;
 mod master;
 mod pool;
 mod scheduler;
@@ -77,6 +78,7 @@ const KEYS: Keys = Keys {
         Key::new("builder", Kind::Tables("[[builder]]"), "what is built, and where"),
         Key::new("scheduler", Kind::Tables("[[scheduler]]"), "when something is built"),
         Key::new("change-source", Kind::Tables("[[change-source]]"), "what finds changes by itself"),
+        Key::new("janitor", Kind::Tables("[janitor]"), "what is deleted when it is old"),
     ]],
     hints: &[
         ("workers", "each worker is a `[[worker]]`"),
@@ -139,6 +141,12 @@ pub(crate) const TABLES: &[(&str, &str, Keys)] = &[
         "An entry of `[secrets]`",
         "Its key is the name of the secret; it has one of these: `token = { env = \"DEPLOY_TOKEN\" }`. See [secrets.md](secrets.md).",
         secret::SOURCE,
+    ),
+    (
+        "`[janitor]`",
+        "What is deleted when it is old, every day: Buildbot's `JanitorConfigurator`, and builds and changes besides. See \
+         [storage](storage.md).",
+        janitor::KEYS,
     ),
     ("`[[builder]]`", "", builder::KEYS),
     (
@@ -324,6 +332,7 @@ fn whole<'a>(reading: &'a Reading<'a>, root: &'a Spanned<DeValue<'a>>, look: Loo
         schedulers: schedulers.into_iter().map(|(scheduler, _)| scheduler).collect(),
         pools,
         pool_limits,
+        janitor: janitor::read(table.value("janitor")),
     };
     for (pool, table) in config.pools.iter().zip(tables) {
         for problem in look(&config, pool) {

@@ -10,6 +10,7 @@ pub(crate) mod force;
 pub(crate) mod log;
 pub(crate) mod new;
 pub(crate) mod pool;
+pub(crate) mod prune;
 pub(crate) mod quickstart;
 pub(crate) mod reload;
 pub(crate) mod shutdown;
@@ -57,6 +58,7 @@ pub(crate) fn run(cli: Cli) -> Result<Exit, Failure> {
         Command::Force(force) => wait_for(force.run()),
         Command::Log(log) => wait_for(log.run()),
         Command::Pool(pool) => wait_for(pool.run()),
+        Command::Prune(prune) => wait_for(prune.run()),
         Command::Reload(reload) => wait_for(reload.run()),
         Command::Shutdown(shutdown) => wait_for(shutdown.run()),
         Command::Status(status) => wait_for(status.run()),

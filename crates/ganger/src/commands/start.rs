@@ -33,7 +33,7 @@ use crate::{
     desk::ChangeDesk,
     enrollment,
     exit::{Exit, Failure},
-    output,
+    janitor, output,
     providers::{EnrollPoint, Suppliers},
 };
 
@@ -219,6 +219,7 @@ impl Start {
         let house = Arc::new(house);
         let control = tokio::spawn(control.serve(Arc::clone(&house), stop_control.clone()));
         let web = web.map(|server| tokio::spawn(server.serve(telling, stop_control.clone())));
+        let janitor = tokio::spawn(janitor::run(Arc::clone(&house), house.config.subscribe()));
         let listener = tokio::spawn(signals.listen(Arc::clone(&house)));
         if self.end_with_stdin {
             end_with_stdin(Arc::clone(&house));
@@ -241,6 +242,7 @@ impl Start {
         };
         connections.end().await;
         listener.abort();
+        janitor.abort();
         stop_control.cancel();
         sources.await?;
         control.await?;

@@ -14,11 +14,13 @@ use storage::Store;
 use tokio::{io::AsyncWrite, sync::watch};
 
 use super::{
-    BuildStop, ChangeAdded, NewChange, Nothing, Refusal, Reloaded, Request, RequestCancel, WorkerPause,
-    follow, force, pool,
+    BuildStop, ChangeAdded, NewChange, Nothing, Prune, Pruned, Refusal, Reloaded, Request, RequestCancel,
+    WorkerPause, follow, force, pool,
     server::{Answers, internal},
     view,
 };
+
+use crate::janitor;
 
 /// The longest reason that somebody gives, in characters.
 const MAX_REASON: usize = 500;
@@ -96,6 +98,7 @@ impl House {
             Request::PoolResume(name) => json(pool::resume(self, name).await?),
             Request::PoolScale(scale) => json(pool::scale(self, scale).await?),
             Request::PoolTrust(name) => json(pool::trust(self, name).await?),
+            Request::Prune(prune) => json(self.prune(prune).await?),
             Request::Reload(_) => json(self.reload().await?),
             Request::Shutdown(shutdown) => {
                 self.end(if shutdown.now { Ending::Now } else { Ending::Drain });
@@ -199,6 +202,21 @@ impl House {
         let near = nearest(name, workers.iter().map(|worker| worker.name.as_str()));
         let meant = near.map(|near| format!("; did you mean {near:?}?")).unwrap_or_default();
         Err(Refusal::not_found(format!("{error}{meant}")))
+    }
+
+    async fn prune(&self, prune: Prune) -> Result<Pruned, Refusal> {
+        let Some(janitor) = self.config.borrow().janitor.clone() else {
+            let message = "the configuration has no `[janitor]`, so everything is kept";
+            return Err(Refusal::new(Refusal::NOT_FOUND, message));
+        };
+        let (horizons, now) = (janitor::horizons(&janitor), self.clock.now());
+        let pruned = if prune.dry_run {
+            self.store.prunable(&horizons, now).await
+        } else {
+            self.store.prune(&horizons, now).await
+        };
+        let storage::Pruned { logs, build_data, builds, changes } = pruned.map_err(internal)?;
+        Ok(Pruned { logs, build_data, builds, changes })
     }
 
     async fn stop_build(&self, stop: BuildStop) -> Result<Nothing, Refusal> {

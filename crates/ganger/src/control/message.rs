@@ -84,6 +84,9 @@ pub(crate) enum Request {
     /// Starts instances though the provider has not listed its machines. Answer: [`Pool`].
     #[serde(rename = "pool.trust")]
     PoolTrust(PoolName),
+    /// Deletes what is older than `[janitor]` says. Answer: [`Pruned`].
+    #[serde(rename = "prune")]
+    Prune(Prune),
     /// Reads the configuration again. Answer: [`Reloaded`], when it is in use.
     #[serde(rename = "reload")]
     Reload(Nothing),
@@ -94,7 +97,7 @@ pub(crate) enum Request {
 
 impl Request {
     /// The methods that there are.
-    pub(crate) const METHODS: [&'static str; 25] = [
+    pub(crate) const METHODS: [&'static str; 26] = [
         "hello",
         "status",
         "builds",
@@ -118,6 +121,7 @@ impl Request {
         "pool.resume",
         "pool.scale",
         "pool.trust",
+        "prune",
         "reload",
         "shutdown",
     ];
@@ -498,6 +502,28 @@ pub(crate) struct WorkerPause {
     pub(crate) worker: String,
     /// Why.
     pub(crate) reason: String,
+}
+
+/// What is to become of what is old.
+#[derive(Clone, Copy, Debug, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Prune {
+    /// Nothing: it is only counted.
+    #[serde(default)]
+    pub(crate) dry_run: bool,
+}
+
+/// How much was deleted, or would be.
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+pub(crate) struct Pruned {
+    /// Logs whose lines are gone.
+    pub(crate) logs: u64,
+    /// Pieces of build data.
+    pub(crate) build_data: u64,
+    /// Builds.
+    pub(crate) builds: u64,
+    /// Changes.
+    pub(crate) changes: u64,
 }
 
 /// A configuration that is in use.

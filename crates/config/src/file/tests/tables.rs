@@ -1,5 +1,7 @@
 //! The master, workers, builders and schedulers.
 
+use std::time::Duration;
+
 use super::*;
 
 #[test]
@@ -252,4 +254,22 @@ fn the_databases_of_the_page_on_storage_are_understood() {
         parse(text, "storage.md", directory.path())
             .unwrap_or_else(|errors| panic!("{}", errors.render(false)));
     }
+}
+
+#[test]
+fn the_janitor_has_buildbots_horizons_and_two_more() {
+    let config = good("[janitor]\nlogHorizon = 86400\nbuildHorizon = 172800\nhour = 4\nminute = 30").config;
+    let janitor = config.janitor.unwrap();
+    assert_eq!((janitor.log, janitor.build_data), (Some(Duration::from_hours(24)), None));
+    assert_eq!((janitor.build, janitor.change), (Some(Duration::from_hours(48)), None));
+    assert_eq!((janitor.hour, janitor.minute), (4, 30));
+    assert!(good("").config.janitor.is_none());
+    let refused = |text: &str, expect: &str| {
+        let found = errors(&format!("[janitor]\n{text}"));
+        assert!(found[0].contains(expect), "{text}: {found:?}");
+    };
+    refused("hour = 3", "a horizon");
+    refused("logHorizon = 0", "at least 3600 seconds");
+    refused("logHorizon = 86400\nhour = 24", "24");
+    refused("log_horizon = 86400", "logHorizon");
 }
