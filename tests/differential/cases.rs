@@ -113,6 +113,7 @@ title = "Differences"
 url = "http://buildbot.example/"
 listen = ["tcp:127.0.0.1:0"]
 log-compression = "none"
+collapseRequests = false
 secrets-directory = "secrets"
 
 [[worker]]

@@ -76,6 +76,7 @@ impl Farm {
             r#"
 [master]
 title = "End to end"
+collapseRequests = false
 listen = ["tcp:127.0.0.1:{port}"{endpoints}]
 {settings}
 

@@ -185,6 +185,7 @@ def ganger_toml(settings, port):
     nothing = [f"nothing{number}" for number in range(settings.builders)]
     lines = [
         "[master]",
+        "collapseRequests = false",
         f'log-compression = "{settings.compression}"',
         'title = "Load"',
         'url = "http://buildbot.example/"',

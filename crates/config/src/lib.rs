@@ -18,8 +18,9 @@ mod value;
 pub use diagnostic::{ConfigErrors, Diagnostic, Diagnostics, Related, Severity};
 pub use file::{Loaded, PoolProblem, load, load_with, parse};
 pub use model::{
-    Args, Basic, Branches, Builder, Category, ChangeSource, Clockwork, Codebase, Config, Database, Endpoint,
-    Enroll, ForceScheduler, GitPoller, Importance, Interest, Janitor, LogCompression, Master, Priority,
+    Args, Basic, Branches, Builder, Category, ChangeSource, Clockwork, Codebase, CollapseRequests, Config,
+    Database, Endpoint, Enroll, ForceScheduler, GitPoller, Importance, Interest, Janitor, Lock, LockAccess,
+    LockMode, LockScope, LogCompression, Master, NextBuild, NextWorker, PrioritizeBuilders, Priority,
     Renderable, Scheduler, SchedulerKind, Secrets, Ssh, Step, StepFlags, Timed, Web, Worker,
 };
 pub use nearest::nearest;

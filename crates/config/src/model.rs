@@ -21,6 +21,8 @@ pub struct Config {
     pub master: Master,
     /// Workers that connect by themselves.
     pub workers: Vec<Arc<Worker>>,
+    /// Locks by name.
+    pub locks: BTreeMap<String, Lock>,
     /// Builders, in the order of the file.
     pub builders: Vec<Arc<Builder>>,
     /// Schedulers, in the order of the file.
@@ -73,6 +75,12 @@ pub struct Master {
     pub control_socket: PathBuf,
     /// How log chunks are compressed in the database.
     pub log_compression: LogCompression,
+    /// Which requests are superfluous, for builders that do not say.
+    pub collapse_requests: CollapseRequests,
+    /// Which worker is taken, for builders that do not say.
+    pub select_next_worker: NextWorker,
+    /// Which builders come first.
+    pub prioritize_builders: PrioritizeBuilders,
     /// User and password that `sendchange` logs in with, when changes over PB are taken.
     pub changes: Option<(String, SecretString)>,
 }
@@ -183,6 +191,115 @@ pub struct Worker {
     pub default_properties: Properties,
 }
 
+/// Something that only so many builds or steps may use at once.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Lock {
+    /// Its name.
+    pub name: String,
+    /// How many units there are; of a lock of workers, on each that has no number of its own.
+    pub max_count: u32,
+    /// For whom it is one lock.
+    pub scope: LockScope,
+}
+
+/// Which waiting requests a new one makes superfluous.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum CollapseRequests {
+    /// None.
+    Never,
+    /// Those that build the same but for newer changes, as Buildbot has it.
+    Compatible,
+    /// Those for which this is true of `new`, `old`, `compatible` and `builder`.
+    If(Expression),
+}
+
+/// Which request of a builder is built next.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum NextBuild {
+    /// The one of the highest priority, then the oldest.
+    Priority,
+    /// The oldest.
+    Oldest,
+    /// The newest.
+    Newest,
+    /// The one for which this is highest, of `request`, `prop` and `builder`.
+    Score(Expression),
+}
+
+/// Which worker that is free builds a request.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum NextWorker {
+    /// The one with the fewest builds, then the one that has rested longest.
+    LeastLoaded,
+    /// The one with the most builds, so that others stay free.
+    MostLoaded,
+    /// The one that the builder names first.
+    InOrder,
+    /// The one for which this is highest, of `worker`, `request`, `prop` and `builder`.
+    Score(Expression),
+}
+
+/// Which builder comes first when several want the same worker.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum PrioritizeBuilders {
+    /// The one with the request of the highest priority, then the oldest.
+    Priority,
+    /// The one with the oldest request.
+    Oldest,
+    /// In this order of their names, then all others.
+    Listed(Vec<String>),
+    /// The one for which this is highest, of `builder` and `request`, its first.
+    Score(Expression),
+}
+
+/// For whom a lock is one.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum LockScope {
+    /// `MasterLock`: for all.
+    Master,
+    /// `WorkerLock`: for all builds on a worker; each worker has its own.
+    Worker {
+        /// How many units there are on a worker, by its name or that of its pool.
+        max_count_for_worker: BTreeMap<String, u32>,
+    },
+}
+
+/// How a build or step takes a lock.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct LockAccess {
+    /// The name of the lock.
+    pub lock: String,
+    /// How much of it.
+    pub mode: LockMode,
+}
+
+/// How much of a lock is taken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum LockMode {
+    /// So many units, at least one.
+    Counting(u32),
+    /// All of it, whatever `maxCount` is.
+    Exclusive,
+}
+
+impl Lock {
+    /// How many units there are on a worker, which may belong to a pool.
+    pub fn max_on(&self, worker: &str, pool: Option<&str>) -> u32 {
+        match &self.scope {
+            LockScope::Master => self.max_count,
+            LockScope::Worker { max_count_for_worker } => {
+                let own = max_count_for_worker.get(worker);
+                *own.or_else(|| max_count_for_worker.get(pool?)).unwrap_or(&self.max_count)
+            }
+        }
+    }
+
+    /// How many units there are on that of some workers that has most.
+    pub fn most(&self, workers: &[&str]) -> u32 {
+        workers.iter().map(|worker| self.max_on(worker, None)).max().unwrap_or(self.max_count)
+    }
+}
+
 /// A builder: what is done, and where.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Builder {
@@ -196,6 +313,16 @@ pub struct Builder {
     pub workers: Vec<String>,
     /// Directory on the worker, below its base directory.
     pub workerbuilddir: String,
+    /// What a build has as long as it runs.
+    pub locks: Vec<LockAccess>,
+    /// Which of its requests a new one makes superfluous.
+    pub collapse_requests: CollapseRequests,
+    /// Which of its requests is built next.
+    pub next_build: NextBuild,
+    /// Which of its workers builds it.
+    pub next_worker: NextWorker,
+    /// Whether a worker may build a request, of `worker`, `request`, `prop` and `builder`.
+    pub can_start_build: Option<Expression>,
     /// Environment of every command.
     pub env: Vec<(String, Renderable)>,
     /// Properties that its builds get.
@@ -246,6 +373,8 @@ pub struct Step {
     pub description_done: Renderable,
     /// Added to either description.
     pub description_suffix: Renderable,
+    /// What it has as long as it runs.
+    pub locks: Vec<LockAccess>,
     /// What its results do to the build.
     pub flags: StepFlags,
     /// With which results it has a say in the summary of its build; `None` is where they bear on the build's.

@@ -39,7 +39,7 @@ fn main() {
     let workers = arguments.next().unwrap_or(1_000);
     let builds = arguments.next().unwrap_or(200_000);
 
-    let mut text = String::from("[master]\n");
+    let mut text = String::from("[master]\ncollapseRequests = false\n");
     for worker in 0..workers {
         write!(text, "[[worker]]\nname = \"w{worker}\"\npassword = \"x\"\nmax_builds = 2\n").expect("memory");
     }

@@ -117,7 +117,8 @@ fn started(action: &Action) -> Option<BuildId> {
 
 /// Builders of one pool.
 fn farm(builders: usize) -> Config {
-    let mut text = String::from("[master]\n[[worker]]\nname = \"none\"\npassword = \"x\"\n");
+    let mut text =
+        String::from("[master]\ncollapseRequests = false\n[[worker]]\nname = \"none\"\npassword = \"x\"\n");
     for builder in 0..builders {
         write!(
             text,

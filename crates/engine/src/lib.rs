@@ -19,8 +19,8 @@ pub mod worker;
 pub use crate::{
     clock::{Clock, SystemClock},
     core::{
-        Action, Answer, Batch, BuildControl, BuildOrder, Core, Event, Force, Outcome, Refusal, ReplyId,
-        SessionId, StampAsked, Trigger, TriggeredBuild, TriggeredScheduler,
+        Action, Answer, Batch, BuildControl, BuildOrder, BuildWish, Core, Event, Force, Outcome, Refusal,
+        ReplyId, SessionId, StampAsked, Trigger, TriggeredBuild, TriggeredScheduler,
     },
     master::Master,
     notice::{Heard, Notice, NoticeSender, Notices},

@@ -38,14 +38,23 @@ pub struct Waiting {
     pub priority: i64,
     /// When it was asked for.
     pub submitted_at: Time,
-    /// What it needs a permit of: indices into [`Demand::permits`].
-    pub needs: Vec<usize>,
+    /// What it needs permits of, each once.
+    pub needs: Vec<Need>,
     /// The request that it will be merged into when that is built.
     pub collapses_into: Option<BuildRequestId>,
     /// How often its build was lost with its machine.
     pub losses: u32,
     /// The offering that it was lost on last; not to be bought for it again.
     pub lost_on: Option<Arc<str>>,
+}
+
+/// Permits that a request needs, all at once.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Need {
+    /// Of what: an index into [`Demand::permits`].
+    pub permit: usize,
+    /// How many.
+    pub units: u32,
 }
 
 /// A lock or a limit, of which only so many requests can have a permit at once.

@@ -19,7 +19,7 @@ pub mod sim;
 
 pub use crate::{
     decision::{Decision, ReasonCode, Subject},
-    demand::{Demand, Elsewhere, Permit, Waiting},
+    demand::{Demand, Elsewhere, Need, Permit, Waiting},
     event::{Event, Identity, Operator, Warning},
     ledger::{Drain, Ended, Enrolled, Instance, Market, Origin, Slot, State, Token, Verifier},
     order::{Batch, Order},

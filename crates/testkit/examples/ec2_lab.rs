@@ -45,6 +45,7 @@ fn pool(lab: &Lab, name: &str, max: u32) -> String {
     let certificate = lab.imds().certificate();
     format!(
         r#"[master]
+collapseRequests = false
 listen = ["tcp:127.0.0.1:{workers}"]
 enroll = "tls:127.0.0.1:{enroll}"
 enroll-address = "{router}:{enroll}"

@@ -2,10 +2,13 @@
 
 use std::{collections::HashMap, sync::Arc};
 
-use super::Names;
+use super::{
+    Names, choice,
+    lock::{self, Locks},
+};
 use crate::{
     diagnostic::Span,
-    model::{Builder, Secrets},
+    model::{Builder, CollapseRequests, Master, NextWorker, Secrets, Step},
     renderable::Renderable,
     schema::{Fallback, Key, Kind},
     steps,
@@ -26,12 +29,17 @@ pub(super) const KEYS: Keys = Keys {
         Key::new("workerbuilddir", Kind::Text, "its directory on the worker").default(Fallback::Of(
             "the name, with `_` for white space and for punctuation other than `-`, `_`, quotes and backquotes",
         )),
+        Key::new(
+            "locks",
+            Kind::Special(&lock::LOCKS),
+            "locks that a build takes before it starts, see `[[lock]]`",
+        ),
         Key::renderable("env", Kind::Dict, "environment variables of all its commands"),
         Key::new("properties", Kind::Values, "properties of its builds"),
         Key::new("defaultProperties", Kind::Values, "properties of its builds, unless something else sets them"),
         Key::new("clean-workspace", Kind::Tables("[builder.clean-workspace]"), "when its directory on the worker is emptied"),
         Key::new("step", Kind::Tables("[[builder.step]]"), "what a build does, in order"),
-    ]],
+    ], choice::OF_BUILDER],
     hints: &[
         ("workernames", "it is called `workers`"),
         ("workername", "it is called `workers`"),
@@ -42,7 +50,8 @@ pub(super) const KEYS: Keys = Keys {
         ("factory", "steps stand in `[[builder.step]]`"),
         ("steps", "each step is a `[[builder.step]]`"),
         ("category", "it is called `tags`"),
-        ("locks", "there are no locks"),
+        ("mergeRequests", "it is called `collapseRequests`"),
+        ("nextSlave", "it is called `nextWorker`"),
     ],
 };
 
@@ -58,7 +67,9 @@ struct User<'a> {
 
 pub(super) fn read<'a>(
     value: Value<'a>,
+    master: Option<&Master>,
     workers: &Names<'a>,
+    locks: &Locks<'a>,
     names: &mut Names<'a>,
     directories: &mut Directories<'a>,
 ) -> Option<Builder> {
@@ -95,14 +106,20 @@ pub(super) fn read<'a>(
             format!("a builder has at most {MAX_STEPS} steps, this has {}", elements.len()),
         );
     }
-    let mut steps: Vec<_> = elements.into_iter().take(MAX_STEPS).filter_map(steps::read).collect();
+    let names_of_workers: Vec<&str> = used.iter().map(|(worker, _)| *worker).collect();
+    let taken = locks.accesses(table.value("locks"), &names_of_workers, None);
+    let step = |value: Value<'a>| {
+        let locks = locks.accesses(value.entry("locks"), &names_of_workers, Some(&taken));
+        Some(Step { locks, ..steps::read(value)? })
+    };
+    let mut steps: Vec<_> = elements.into_iter().take(MAX_STEPS).filter_map(step).collect();
     if let Some(clean) = table.value("clean-workspace") {
         steps::add_clean_workspace(clean, &mut steps);
     }
     let (name, span) = name?;
     let given = workerbuilddir.is_some();
     let workerbuilddir = workerbuilddir.unwrap_or_else(|| safe(name));
-    let workers: Vec<&str> = used.iter().map(|(worker, _)| *worker).collect();
+    let workers = names_of_workers;
     if !given {
         directories.check(&table, &workerbuilddir, name, &workers, &span);
     }
@@ -113,6 +130,15 @@ pub(super) fn read<'a>(
         tags: tags.into_iter().map(|(tag, _)| tag.to_owned()).collect(),
         workers: used.into_iter().map(|(worker, _)| worker.to_owned()).collect(),
         workerbuilddir,
+        locks: taken,
+        collapse_requests: choice::collapse(&table)
+            .or_else(|| Some(master?.collapse_requests.clone()))
+            .unwrap_or(CollapseRequests::Compatible),
+        next_build: choice::next_build(&table),
+        next_worker: choice::next_worker(&table, "nextWorker")
+            .or_else(|| Some(master?.select_next_worker.clone()))
+            .unwrap_or(NextWorker::LeastLoaded),
+        can_start_build: choice::can_start(&table),
         env: match env {
             Some(Renderable::Dict(entries)) => entries,
             _ => Vec::new(),

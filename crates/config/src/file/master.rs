@@ -7,9 +7,9 @@ use toml::{
     de::{DeTable, DeValue},
 };
 
-use super::{database, endpoint, secret};
+use super::{choice, database, endpoint, secret};
 use crate::{
-    model::{Endpoint, Enroll, LogCompression, Master, Web},
+    model::{CollapseRequests, Endpoint, Enroll, LogCompression, Master, NextWorker, Web},
     schema::{Fallback, Key, Kind},
     table::{Keys, Table},
     value::{Reading, Value},
@@ -91,7 +91,7 @@ pub(super) const KEYS: Keys = Keys {
         Key::new(PASSWORD[0], Kind::Text, "its password; without one, no changes are taken"),
         Key::new(PASSWORD[1], Kind::Text, "a file with that password"),
         Key::new(PASSWORD[2], Kind::Text, "an environment variable with that password"),
-    ]],
+    ], choice::OF_MASTER],
     hints: &[
         ("buildbotURL", "it is called `url`"),
         ("db_url", "it is called `database`"),
@@ -144,6 +144,10 @@ fn table(reading: &Reading<'_>, value: Value<'_>) -> (Option<Master>, Option<Pat
         enroll: enroll(&table, base_dir),
         control_socket: socket(&table, base_dir),
         log_compression: compression(&table),
+        collapse_requests: choice::collapse(&table).unwrap_or(CollapseRequests::Compatible),
+        select_next_worker: choice::next_worker(&table, "select_next_worker")
+            .unwrap_or(NextWorker::LeastLoaded),
+        prioritize_builders: choice::prioritize(&table),
         changes: match secret::password(&table, PASSWORD) {
             (Some(password), _) => Some((text("change-user", "change"), password)),
             (None, given) => {

@@ -5,9 +5,11 @@
 
 mod builder;
 mod change_source;
+mod choice;
 mod database;
 mod endpoint;
 mod janitor;
+mod lock;
 mod master;
 mod pool;
 mod scheduler;
@@ -75,6 +77,7 @@ const KEYS: Keys = Keys {
             "where secrets are that are not in `secrets-directory`",
         ),
         Key::new("pool-limits", Kind::Tables("[pool-limits]"), "what all pools together may use"),
+        Key::new("lock", Kind::Tables("[[lock]]"), "what only so many builds or steps may use at once"),
         Key::new("builder", Kind::Tables("[[builder]]"), "what is built, and where"),
         Key::new("scheduler", Kind::Tables("[[scheduler]]"), "when something is built"),
         Key::new("change-source", Kind::Tables("[[change-source]]"), "what finds changes by itself"),
@@ -83,6 +86,7 @@ const KEYS: Keys = Keys {
     hints: &[
         ("workers", "each worker is a `[[worker]]`"),
         ("pools", "each pool is a `[[pool]]`; what they share is in `[pool-limits]`"),
+        ("locks", "each lock is a `[[lock]]`"),
         ("builders", "each builder is a `[[builder]]`"),
         ("schedulers", "each scheduler is a `[[scheduler]]`"),
         ("change_source", "each is a `[[change-source]]`"),
@@ -93,6 +97,8 @@ const KEYS: Keys = Keys {
         ("db", "it is `database` in `[master]`"),
     ],
 };
+
+pub(crate) use self::lock::LOCKS;
 
 /// All tables with a heading and a word on each, for the reference.
 pub(crate) const TABLES: &[(&str, &str, Keys)] = &[
@@ -147,6 +153,12 @@ pub(crate) const TABLES: &[(&str, &str, Keys)] = &[
         "What is deleted when it is old, every day: Buildbot's `JanitorConfigurator`, and builds and changes besides. See \
          [storage](storage.md).",
         janitor::KEYS,
+    ),
+    ("`[[lock]]`", "Who takes it says so in its `locks`: [locks.md](locks.md).", lock::KEYS),
+    (
+        "An access to a lock",
+        "An entry of `locks` is the name of a lock, of which one unit is taken, or a table.",
+        lock::ACCESS,
     ),
     ("`[[builder]]`", "", builder::KEYS),
     (
@@ -294,13 +306,22 @@ fn whole<'a>(reading: &'a Reading<'a>, root: &'a Spanned<DeValue<'a>>, look: Loo
     pool::check_slots(reading, &pools, &workers);
     let pool_limits = pool::limits(table.value("pool-limits"));
 
+    let locks = lock::read_all(&table, &names);
     let mut builders = Vec::new();
     let mut builder_names = Names::new("builder");
     let mut directories = builder::Directories::default();
     for value in table.tables("builder") {
-        builders.extend(builder::read(value, &names, &mut builder_names, &mut directories));
+        builders.extend(builder::read(
+            value,
+            master.as_ref(),
+            &names,
+            &locks,
+            &mut builder_names,
+            &mut directories,
+        ));
     }
 
+    choice::check_builders(table.value("master"), &builder_names);
     pool::check_starts(&pools, &pool_limits, &builders);
 
     let mut schedulers = Vec::new();
@@ -327,6 +348,7 @@ fn whole<'a>(reading: &'a Reading<'a>, root: &'a Spanned<DeValue<'a>>, look: Loo
         base_dir: reading.base_dir.to_owned(),
         master: master?,
         workers: workers.into_iter().map(|(worker, _)| worker).collect(),
+        locks: locks.into_all(),
         builders: builders.into_iter().map(Arc::new).collect(),
         change_sources: change_source::finish(change_sources, &secrets),
         schedulers: schedulers.into_iter().map(|(scheduler, _)| scheduler).collect(),
@@ -365,6 +387,19 @@ impl<'a> Names<'a> {
         }
     }
 
+    /// Reports a name that nothing has.
+    fn check_one(&self, reading: &Reading<'_>, name: &str, span: &Span) {
+        if self.places.contains_key(name) {
+            return;
+        }
+        let help = match nearest(name, self.places.keys().copied()) {
+            Some(meant) => format!("did you mean {meant:?}?"),
+            None if self.places.is_empty() => format!("there is no `[[{}]]` at all", self.what),
+            None => format!("`name` of a `[[{}]]` is meant", self.what),
+        };
+        reading.sink.error(span.clone(), format!("there is no {} {name:?}", self.what)).help(help);
+    }
+
     /// Reports names that nothing has, names given twice, and a list without names.
     fn check(&self, table: &Table<'_>, key: &str, used: &[(&str, Span)]) {
         let reading = table.reading();
@@ -375,13 +410,8 @@ impl<'a> Names<'a> {
                     .sink
                     .error(span.clone(), format!("{name:?} is named twice"))
                     .related(first.clone(), "first here");
-            } else if !self.places.contains_key(name) {
-                let help = match nearest(name, self.places.keys().copied()) {
-                    Some(meant) => format!("did you mean {meant:?}?"),
-                    None if self.places.is_empty() => format!("there is no `[[{}]]` at all", self.what),
-                    None => format!("`name` of a `[[{}]]` is meant", self.what),
-                };
-                reading.sink.error(span.clone(), format!("there is no {} {name:?}", self.what)).help(help);
+            } else {
+                self.check_one(reading, name, span);
             }
         }
         if used.is_empty()

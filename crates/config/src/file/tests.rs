@@ -7,6 +7,7 @@ use serde_json::json;
 use super::*;
 use crate::model::{Database, Endpoint, LogCompression, Renderable, SchedulerKind};
 
+mod dispatch;
 mod docker;
 mod ec2;
 mod hostile;
@@ -178,7 +179,7 @@ name = "p"
             "20:8 there is no scheduler of type \"AnyBranch\" [did you mean \"AnyBranchScheduler\"?]",
             "22:1 a pool lacks `max` [`max`: how many machines there are at most]",
             "22:1 a pool lacks `[pool.local]`, `[pool.docker]` or `[pool.ec2]` [where its machines come from]",
-            "24:3 the configuration has no `worker_pool` [it has `master`, `worker`, `pool`, `secrets`, `pool-limits`, `builder`, `scheduler`, `change-source`, \
+            "24:3 the configuration has no `worker_pool` [it has `master`, `worker`, `pool`, `secrets`, `pool-limits`, `lock`, `builder`, `scheduler`, `change-source`, \
              `janitor`]",
         ]
     );

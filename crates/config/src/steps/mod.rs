@@ -110,6 +110,11 @@ pub(crate) const COMMON: &[Key] = &[
         "do not show the step if this is true when it is done; `results` are then the step's own",
     )
     .default(Fallback::Bool(false)),
+    Key::new(
+        "locks",
+        Kind::Special(&crate::file::LOCKS),
+        "locks that it takes before it runs, see `[[lock]]`",
+    ),
     Key::renderable("haltOnFailure", Kind::Bool, "FAILURE ends the build")
         .default(Fallback::Of("depends on the type")),
     Key::renderable("flunkOnFailure", Kind::Bool, "FAILURE makes the build FAILURE")
@@ -174,7 +179,6 @@ impl StepType {
             what: self.name,
             groups: self.arguments,
             hints: &[
-                ("locks", "there are no locks"),
                 ("logEncoding", "workers send text; of those that send bytes, UTF-8 is expected"),
                 ("useProgress", "Buildbot itself makes no use of it"),
                 ("progressMetrics", "Buildbot itself makes no use of it"),

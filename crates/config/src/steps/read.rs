@@ -42,6 +42,7 @@ pub(crate) fn read(value: Value<'_>) -> Option<Step> {
             warn_on_failure: flag("warnOnFailure", step.flags.warn_on_failure),
             warn_on_warnings: flag("warnOnWarnings", step.flags.warn_on_warnings),
         },
+        locks: Vec::new(),
         update_build_summary_policy: common(&table, "updateBuildSummaryPolicy").map(results),
         do_step_if: flag("doStepIf", true),
         hide_step_if: flag("hideStepIf", false),

@@ -29,7 +29,6 @@ const LEFT_OUT: &[(&str, &str)] = &[
 
 /// Arguments of all of Buildbot's steps that ours do not take, and why.
 const COMMON_LEFT_OUT: &[&str] = &[
-    "locks",
     "logEncoding",     // Workers send text.
     "progressMetrics", // Has no effect.
     "useProgress",     // Has no effect.

@@ -84,6 +84,7 @@ pub(crate) fn add(value: Value<'_>, steps: &mut Vec<Step>) {
     let texts =
         |texts: &[&str]| Renderable::List(texts.iter().map(|text| Renderable::literal(text)).collect());
     let step = Step {
+        locks: Vec::new(),
         kind: CLEAN_WORKSPACE.name,
         name: Renderable::literal(CLEAN_WORKSPACE.default_name),
         description: texts(CLEAN_WORKSPACE.description),

@@ -16,6 +16,7 @@ mod context;
 mod halt;
 mod journal;
 mod lines;
+mod locks;
 mod logs;
 mod run;
 mod running;

@@ -6,7 +6,7 @@ use std::{collections::BTreeSet, path::PathBuf, sync::Arc};
 
 use config::LogCompression;
 use model::{
-    Flags, Json, Results, StepId,
+    BuildId, Flags, Json, Results, StepId,
     template::{is_true, to_text},
 };
 use storage::{StorageError, Store, Write, log::Compression};
@@ -19,7 +19,9 @@ use super::{
     step::{Build, Step, join},
     steps,
 };
-use crate::{Answer, BuildControl, BuildOrder, Clock, Notice, NoticeSender, Outcome, Trigger, causes};
+use crate::{
+    Answer, BuildControl, BuildOrder, BuildWish, Clock, Notice, NoticeSender, Outcome, Trigger, causes,
+};
 
 /// `steps.name` holds so many characters.
 const MAX_NAME: usize = 50;
@@ -50,6 +52,8 @@ pub struct Line {
     pub control: mpsc::Receiver<BuildControl>,
     /// What it triggers.
     pub triggers: mpsc::Sender<TriggerCall>,
+    /// What it asks for.
+    pub wishes: mpsc::Sender<(BuildId, BuildWish)>,
 }
 
 /// What a build triggers, and who hears the answers, as [`crate::Event::Trigger`] has them.
@@ -194,6 +198,11 @@ impl Underway {
     /// What Buildbot calls the step `worker_preparation`: makes sure that the worker is there. An outcome when it is not.
     async fn prepare_worker(&mut self) -> Result<Option<Outcome>, StorageError> {
         let step = self.begin_step("worker_preparation", "pending").await?;
+        let locks = if self.build.order.builder.locks.is_empty() {
+            None
+        } else {
+            Some(self.plan_step("locks_acquire", "pending").await?)
+        };
         self.say("pinging worker".to_owned()).await?;
         let worker = Arc::clone(&self.build.worker);
         if let Err(lost) = worker.ping().await {
@@ -212,6 +221,10 @@ impl Underway {
         self.end_step(step, &StepEnd::plain(Results::Success, state_string)).await?;
         self.set_directories().await?;
         worker.start_build(&self.build.order.builder.name).await;
+        if let Some(locks) = locks {
+            self.say("acquiring locks".to_owned()).await?;
+            self.have_locks(locks).await?;
+        }
         self.say("building".to_owned()).await?;
         Ok(None)
     }
@@ -245,7 +258,14 @@ impl Underway {
         let mut step = Step::new(build, Arc::clone(&config), id, name);
         let prepared = named.and_then(|()| step.prepare());
         let state_string = step.build.scrubber.clean(&step.summary.current()).into_owned();
-        start_step(&mut step.build, id, course.next_number(), &step.name, &state_string).await?;
+        let wants_locks = matches!(prepared, Ok(true)) && !config.locks.is_empty();
+        let has_locks = matches!(prepared, Ok(true)) && !wants_locks;
+        let number = course.next_number();
+        start_step(&mut step.build, id, number, &step.name, &state_string, has_locks).await?;
+        let prepared = match prepared {
+            Ok(true) if wants_locks => step.take_locks().await.map(|()| true),
+            prepared => prepared,
+        };
         let ran = match prepared {
             Err(halt) => Err(halt),
             Ok(false) => Ok(Results::Skipped),
@@ -265,6 +285,9 @@ impl Underway {
         let state_string = step.build.scrubber.clean(&step.summary.result(results)).into_owned();
         step.logs.finish(&mut step.build.journal, &step.build.scrubber).await?;
         let end = StepEnd { results, state_string, hidden, flags: step.flags };
+        if wants_locks {
+            step.return_locks().await;
+        }
         let mut after = Self { build: step.build, course };
         after.end_step(id, &end).await?;
         Ok((after, end))
@@ -287,10 +310,36 @@ impl Underway {
         }
     }
 
+    /// A step that has its row before it starts.
+    async fn plan_step(&mut self, name: &str, state_string: &str) -> Result<StepId, StorageError> {
+        let id = self.build.journal.store().ids().next_step();
+        let (name, number) = (self.course.unique_name(name), self.course.next_number());
+        let (build, state_string) = (self.build.order.build, state_string.to_owned());
+        let write = Write::Step {
+            id,
+            number,
+            build,
+            name: name.clone(),
+            started_at: None,
+            state_string: state_string.clone(),
+        };
+        self.build.journal.submit(vec![write]).await?;
+        self.build.journal.hold(Notice::StepStarted { step: id, build, number, name, state_string });
+        Ok(id)
+    }
+
+    /// What Buildbot calls the step `locks_acquire`. A build has its locks when it starts.
+    async fn have_locks(&mut self, step: StepId) -> Result<(), StorageError> {
+        let at = self.build.journal.now();
+        self.build.journal.submit(vec![Write::StepStarted { step, at, locks_acquired: true }]).await?;
+        let state_string = "locks acquired".to_owned();
+        self.end_step(step, &StepEnd::plain(Results::Success, state_string)).await
+    }
+
     async fn begin_step(&mut self, name: &str, state_string: &str) -> Result<StepId, StorageError> {
         let id = self.build.journal.store().ids().next_step();
         let name = self.course.unique_name(name);
-        start_step(&mut self.build, id, self.course.next_number(), &name, state_string).await?;
+        start_step(&mut self.build, id, self.course.next_number(), &name, state_string, true).await?;
         Ok(id)
     }
 
@@ -358,6 +407,7 @@ async fn start_step(
     number: i64,
     name: &str,
     state_string: &str,
+    has_locks: bool,
 ) -> Result<(), StorageError> {
     let (started_at, of) = (build.journal.now(), build.order.build);
     let (name, state_string) = (name.to_owned(), state_string.to_owned());
@@ -366,10 +416,14 @@ async fn start_step(
         number,
         build: of,
         name: name.clone(),
-        started_at: Some(started_at),
+        started_at: has_locks.then_some(started_at),
         state_string: state_string.clone(),
     };
     build.journal.submit(vec![write]).await?;
+    if !has_locks {
+        let write = Write::StepStarted { step: id, at: started_at, locks_acquired: false };
+        build.journal.submit(vec![write]).await?;
+    }
     build.journal.hold(Notice::StepStarted { step: id, build: of, number, name, state_string });
     build.journal.commit(Vec::new()).await
 }

@@ -23,11 +23,11 @@ use super::{
     halt::Halt,
     journal::Journal,
     logs::{LogRef, Logs},
-    run::{Line, TriggerCall},
+    run::Line,
     scrub::Scrubber,
     summary::{Summary, command_in_short},
 };
-use crate::{Answer, BuildControl, BuildOrder, Notice, Trigger, causes};
+use crate::{Answer, BuildControl, BuildOrder, BuildWish, Notice, Trigger, causes};
 
 /// What lasts as long as the build.
 pub(crate) struct Build {
@@ -45,8 +45,7 @@ pub(crate) struct Build {
     /// Where relative paths of the master start.
     pub(crate) base_dir: PathBuf,
     pub(crate) compression: Compression,
-    control: Option<mpsc::Receiver<BuildControl>>,
-    triggers: mpsc::Sender<TriggerCall>,
+    line: Line,
     /// Somebody stopped it: why, and what it ends as.
     pub(crate) stopped: Option<(String, Results)>,
     /// The worker is gone: why.
@@ -63,7 +62,6 @@ impl Build {
         compression: Compression,
         line: Line,
     ) -> Self {
-        let Line { control, triggers } = line;
         let properties = order.properties.clone();
         let url = format!("{master_url}#/builders/{}/builds/{}", order.builder_id.0, order.number.0);
         Self {
@@ -77,8 +75,7 @@ impl Build {
             master_url,
             base_dir,
             compression,
-            control: Some(control),
-            triggers,
+            line,
             stopped: None,
             lost: None,
         }
@@ -87,13 +84,14 @@ impl Build {
     /// Waits until somebody stops the build. Nothing is lost when the future is dropped.
     pub(crate) async fn stop(&mut self) -> (String, Results) {
         loop {
-            let Some(control) = &mut self.control else { return std::future::pending().await };
-            match control.recv().await {
+            match self.line.control.recv().await {
                 Some(BuildControl::Stop { reason, results }) => {
                     self.stopped = Some((reason.clone(), results));
                     return (reason, results);
                 }
-                None => self.control = None,
+                // For a step that waits no longer.
+                Some(BuildControl::Locks { .. }) => {}
+                None => return std::future::pending().await,
             }
         }
     }
@@ -101,11 +99,11 @@ impl Build {
     /// Takes note of a stop that came in the meantime: its reason.
     pub(crate) fn hear(&mut self) -> Option<String> {
         let mut heard = None;
-        while let Some(Ok(BuildControl::Stop { reason, results })) =
-            self.control.as_mut().map(mpsc::Receiver::try_recv)
-        {
-            self.stopped = Some((reason.clone(), results));
-            heard = Some(reason);
+        while let Ok(told) = self.line.control.try_recv() {
+            if let BuildControl::Stop { reason, results } = told {
+                self.stopped = Some((reason.clone(), results));
+                heard = Some(reason);
+            }
         }
         heard
     }
@@ -114,8 +112,19 @@ impl Build {
     pub(crate) async fn trigger(&self, trigger: Trigger) -> mpsc::UnboundedReceiver<Answer> {
         // As many answers as there are requests, and two.
         let (sender, answers) = mpsc::unbounded_channel();
-        self.triggers.send((Box::new(trigger), sender)).await.ok();
+        self.line.triggers.send((Box::new(trigger), sender)).await.ok();
         answers
+    }
+
+    /// What the build is told next; nothing when the master is about to end. Nothing is lost when the future is dropped.
+    pub(crate) async fn control(&mut self) -> Option<BuildControl> {
+        self.line.control.recv().await
+    }
+
+    /// Asks the master for something.
+    pub(crate) async fn wish(&self, wish: BuildWish) {
+        // Nobody listens only when the master is about to end.
+        self.line.wishes.send((self.order.build, wish)).await.ok();
     }
 
     /// Sets a property of the build. What is stored and told has no secrets in it; the build itself keeps them.

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use model::{
     BuildId, BuildNumber, BuildRequestId, BuilderId, BuildsetId, Change, ChangeId, InstanceId, Properties,
-    Results, SourceStamp, Time, WorkerId,
+    Results, SourceStamp, StepId, Time, WorkerId,
 };
 use pools::{Order, Verifier};
 use storage::Write;
@@ -81,6 +81,15 @@ pub enum Action {
         reason: String,
         /// What it ends as: CANCELLED when somebody stopped it, RETRY when its worker is gone.
         results: Results,
+    },
+    /// Tell a step about the locks that it asked for.
+    Locks {
+        /// Its build.
+        build: BuildId,
+        /// Which.
+        step: StepId,
+        /// `None`: it has them. Else what it waits for, for people.
+        wait: Option<String>,
     },
     /// Have a provider do something: `Launch`, `List`, `Terminate`, `Reap`, `Cancel`, `Stop`, `Resume` or `Console`. An
     /// `Event::Pools` follows where the order says so.
@@ -159,6 +168,30 @@ pub enum BuildControl {
         reason: String,
         /// What the build ends as (if it did not fare worse by itself).
         results: Results,
+    },
+    /// About the locks that a step asked for.
+    Locks {
+        /// Which step.
+        step: StepId,
+        /// `None`: it has them. Else what it waits for, for people.
+        wait: Option<String>,
+    },
+}
+
+/// What a running build asks for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum BuildWish {
+    /// Locks for a step, each once. [`BuildControl::Locks`] answers.
+    TakeLocks {
+        /// Which step.
+        step: StepId,
+        /// Which locks.
+        locks: Vec<config::LockAccess>,
+    },
+    /// A step is done with its locks, or does not wait for them any longer.
+    ReturnLocks {
+        /// Which step.
+        step: StepId,
     },
 }
 

@@ -7,7 +7,10 @@ use pools::Event as PoolEvent;
 use storage::Write;
 
 use super::{
-    Action, Answer, BuildOrder, Core, Refusal, ReplyId, SessionId, TriggeredBuild, properties,
+    Action, Answer, BuildOrder, Core, Refusal, ReplyId, SessionId, TriggeredBuild,
+    builders::QueueKey,
+    locks::{Claim, StepLocks},
+    properties,
     requests::Buildset,
     workers::{Freed, Verdict},
 };
@@ -32,14 +35,19 @@ pub(super) struct Running {
     pub(super) stopping: Option<Results>,
     /// It waits for what it has triggered: who hears of that.
     pub(super) waits: Option<ReplyId>,
+    /// What it has of locks until it ends.
+    pub(super) locks: Vec<Claim>,
+    /// What its step has of locks, or waits for.
+    pub(super) step: Option<StepLocks>,
+    /// How long its steps have waited for locks.
+    pub(super) locks_wait: Duration,
 }
 
 impl Core {
-    /// Starts a build of the first request of `builder` on `worker`. Both are free, the request is there.
-    pub(super) fn start(&mut self, now: Time, builder_id: BuilderId, worker_id: WorkerId) {
+    /// Starts a build of a request of `builder` on `worker`. Both are free, and so are the locks; the request is there.
+    pub(super) fn start(&mut self, now: Time, builder_id: BuilderId, worker_id: WorkerId, key: QueueKey) {
         let Some(builder) = self.builders.get(&builder_id) else { return };
         let Some(config) = builder.config.clone() else { return };
-        let Some(&key) = builder.pending.first() else { return };
         let Some(worker) = self.workers.get(&worker_id) else { return };
         let (Some(worker_config), Some(session)) = (worker.config.clone(), worker.link.session()) else {
             return;
@@ -86,6 +94,8 @@ impl Core {
             worker.running.insert(builder_id, build);
             worker.last_turn = self.turn;
         }
+        let locks = self.claims(&config.locks, worker_id);
+        self.claim(build, &locks);
         self.refresh_worker(worker_id);
         self.builds.insert(
             build,
@@ -101,6 +111,9 @@ impl Core {
                 started_at: now,
                 stopping: None,
                 waits: None,
+                locks,
+                step: None,
+                locks_wait: Duration::ZERO,
             },
         );
 
@@ -186,15 +199,17 @@ impl Core {
         results: Results,
         state_string: String,
     ) {
-        let Some(running) = self.builds.remove(&build) else { return };
-        let Running { number, builder, dir, worker, session, instance, requests, started_at, .. } = running;
+        let Some(mut running) = self.builds.remove(&build) else { return };
+        let step = running.step.take();
+        let locks_duration = running.locks_wait;
+        let Running { number, builder, dir, worker, session, instance, requests, started_at, locks, .. } =
+            running;
         let (stopping, is_counted, waits) = (running.stopping, running.is_counted, running.waits);
         // A build that somebody stopped is not done again because its worker went away meanwhile.
         let results = match (results, stopping) {
             (Results::Retry, Some(Results::Cancelled)) => Results::Cancelled,
             (results, _) => results,
         };
-        let locks_duration = Duration::ZERO;
         self.write(Write::BuildFinished {
             build,
             results,
@@ -237,6 +252,11 @@ impl Core {
             self.tell(now, PoolEvent::BuildEnded { instance, build, results, machinery_failed });
         }
         self.build_took(now, builder, results, now.since(started_at));
+        if let Some(step) = step {
+            self.give_back(now, build, &step);
+        }
+        self.release(build, &locks);
+        self.locks_freed(now, &locks);
         self.worker_freed(now, worker, Freed { builder, dir, session, verdict });
         self.offer_worker(now, worker);
         self.offer_builder(now, builder);

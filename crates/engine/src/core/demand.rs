@@ -5,12 +5,16 @@ use std::{
     sync::Arc,
 };
 
+use config::LockMode;
 use model::{BuilderId, Time, WorkerId};
-use pools::{Demand, Elsewhere, Waiting, demand::DemandBuilder};
+use pools::{Demand, Elsewhere, Need, Permit, Waiting, demand::DemandBuilder};
 
 use super::{
     Core,
-    builders::{GroupId, QueueKey},
+    builders::{Group, GroupId, HeadKey, QueueKey},
+    facts::WorkerFacts,
+    locks::Lock,
+    slots::config_of,
     workers::Worker,
 };
 
@@ -19,28 +23,93 @@ impl Core {
     /// pools look again, a second apart at least.
     pub(super) fn demand(&self) -> Demand {
         let mut demand = Demand::default();
-        let mut queued: Vec<(QueueKey, usize)> = Vec::new();
+        let mut queued: Vec<(HeadKey, usize)> = Vec::new();
         let mut members: BTreeMap<GroupId, Vec<usize>> = BTreeMap::new();
+        let mut permits: BTreeMap<&str, usize> = BTreeMap::new();
+        let mut needs: Vec<Vec<Need>> = Vec::new();
+        let mut asking: Vec<usize> = Vec::new();
         for id in &self.hiring_groups {
             let Some(group) = self.groups.get(id) else { continue };
             let mut indices = Vec::with_capacity(group.heads.len());
-            for (_, builder) in &group.heads {
+            for (head, builder) in &group.heads {
                 let Some(state) = self.builders.get(builder) else { continue };
                 let index = demand.builders.len();
                 demand.builders.push(DemandBuilder { id: *builder, pools: state.pools.clone() });
+                needs.push(self.needs(group, &mut permits, &mut demand.permits));
                 indices.push(index);
-                queued.extend(state.pending.iter().map(|key| (*key, index)));
+                queued.extend(state.pending.iter().map(|key| ((head.0, *key), index)));
+                asking.extend(
+                    state.config.as_ref().filter(|config| config.can_start_build.is_some()).map(|_| index),
+                );
             }
             members.insert(*id, indices);
         }
         // A builder whose first request is taken competes with its next one: in the end, all requests are in one order.
         queued.sort_unstable();
-        demand.requests = queued.into_iter().map(|(key, builder)| self.waiting(key, builder)).collect();
+        demand.requests = queued
+            .into_iter()
+            .map(|((_, key), builder)| {
+                self.waiting(key, builder, needs.get(builder).cloned().unwrap_or_default())
+            })
+            .collect();
+        for index in asking {
+            self.put_aside_what_no_machine_may_start(&mut demand, index);
+        }
         demand.elsewhere = self.elsewhere(&demand, &members);
         demand
     }
 
-    fn waiting(&self, key: QueueKey, builder: usize) -> Waiting {
+    /// Requests of a builder that its `canStartBuild` would let no new machine build.
+    fn put_aside_what_no_machine_may_start(&self, demand: &mut Demand, index: usize) {
+        let Some(builder) = demand.builders.get(index) else { return };
+        let (id, pools) = (builder.id, &builder.pools);
+        let hirers: Vec<_> = pools.iter().filter_map(|pool| Some((pool, self.hirers.get(pool)?))).collect();
+        let machines: Vec<_> =
+            hirers.iter().map(|(pool, hirer)| (&***pool, config_of(&hirer.config, pool))).collect();
+        let may = |request| {
+            machines.iter().any(|(pool, config)| {
+                self.lets_facts_start(id, request, &WorkerFacts { config, pool: Some(pool), running: 0 })
+            })
+        };
+        let permit = demand.permits.len();
+        let mut is_needed = false;
+        for waiting in demand.requests.iter_mut().filter(|waiting| waiting.builder == index) {
+            if !may(waiting.request) {
+                waiting.needs.push(Need { permit, units: 1 });
+                is_needed = true;
+            }
+        }
+        if is_needed {
+            demand.permits.push(Permit { name: "canStartBuild".into(), is_lock: false, free: 0 });
+        }
+    }
+
+    /// What builds of a group take of locks that are the same everywhere. Locks of workers keep nobody from a new machine:
+    /// it has its own.
+    fn needs<'a>(
+        &'a self,
+        group: &'a Group,
+        known: &mut BTreeMap<&'a str, usize>,
+        permits: &mut Vec<Permit>,
+    ) -> Vec<Need> {
+        let need = |(name, mode): &'a (Arc<str>, LockMode)| {
+            let key = (Arc::clone(name), None);
+            let max = self.lock_max(&key).unwrap_or(0);
+            let permit = *known.entry(name).or_insert_with(|| {
+                let free = self.locks.get(&key).map_or(max, Lock::free);
+                permits.push(Permit { name: format!("lock {name}").into(), is_lock: true, free });
+                permits.len() - 1
+            });
+            let units = match mode {
+                LockMode::Counting(units) => *units,
+                LockMode::Exclusive => max,
+            };
+            Need { permit, units }
+        };
+        group.locks.master.iter().map(need).collect()
+    }
+
+    fn waiting(&self, key: QueueKey, builder: usize, needs: Vec<Need>) -> Waiting {
         let (priority, submitted_at, request) = (key.0.0, key.1, key.2);
         // Requests that were lost are few.
         let (losses, lost_on) = match self.losses.get(&request) {
@@ -52,7 +121,7 @@ impl Core {
             builder,
             priority,
             submitted_at: Time::from_epoch_seconds(submitted_at),
-            needs: Vec::new(),
+            needs,
             collapses_into: None,
             losses,
             lost_on,

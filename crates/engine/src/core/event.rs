@@ -3,7 +3,7 @@
 use std::{fmt, sync::Arc};
 
 use config::Config;
-use model::{BuildId, BuildRequestId, Change, InstanceId, Json, Properties, Results};
+use model::{BuildId, BuildRequestId, Change, InstanceId, Json, Properties, Results, StepId};
 
 /// One connection of a worker, from login to loss. Never used twice while the master runs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -82,6 +82,22 @@ pub enum Event {
     WorkerShutdownRequested {
         /// Its connection.
         session: SessionId,
+    },
+    /// A step is to have locks before it runs; `Action::Locks` answers.
+    TakeLocks {
+        /// Its build.
+        build: BuildId,
+        /// Which.
+        step: StepId,
+        /// Which locks, each once.
+        locks: Vec<config::LockAccess>,
+    },
+    /// A step is done with its locks, or does not wait for them any longer.
+    ReturnLocks {
+        /// Its build.
+        build: BuildId,
+        /// Which.
+        step: StepId,
     },
     /// A build ended. Comes exactly once for each `Action::StartBuild`, also when its worker is lost.
     BuildFinished {

@@ -12,11 +12,14 @@
 mod action;
 mod builders;
 mod builds;
+mod collapse;
 mod demand;
 mod dispatch;
 mod event;
+mod facts;
 mod hiring;
 mod ids;
+mod locks;
 mod properties;
 mod reconfigure;
 mod requests;
@@ -32,6 +35,7 @@ mod workers;
 pub(crate) mod tests;
 
 use std::{
+    cell::Cell,
     collections::{BTreeMap, BTreeSet, VecDeque},
     mem,
     sync::Arc,
@@ -45,7 +49,7 @@ use pools::{Mint, Pools, Setup};
 use storage::{Restored, Write};
 
 pub use action::{
-    Action, Answer, Batch, BuildControl, BuildOrder, BuilderDir, Outcome, Refusal, TriggeredBuild,
+    Action, Answer, Batch, BuildControl, BuildOrder, BuildWish, BuilderDir, Outcome, Refusal, TriggeredBuild,
     TriggeredScheduler,
 };
 pub use event::{Event, Force, ReplyId, SessionId, Trigger};
@@ -61,6 +65,7 @@ use self::{
     builders::{Builder, Group, GroupId},
     builds::Running,
     hiring::{Loss, Refusals},
+    locks::{Lock, LockKey},
     requests::{Buildset, Request},
     schedulers::{ChangeIndex, Scheduler, TimerKey, Upstream, Waiting},
     slots::Hirer,
@@ -96,6 +101,16 @@ pub struct Core {
     /// Buildsets with such requests.
     buildsets: BTreeMap<BuildsetId, Buildset>,
     builds: BTreeMap<BuildId, Running>,
+    /// Locks of the configuration, by name.
+    lock_configs: BTreeMap<Arc<str>, config::Lock>,
+    /// Whether any builder takes a lock of workers.
+    has_worker_locks: bool,
+    /// Locks that somebody has or waits for.
+    locks: BTreeMap<LockKey, Lock>,
+    /// Counts steps that waited for locks.
+    last_ticket: u64,
+    /// Locks of all workers that the event at hand may have freed.
+    freed: BTreeSet<Arc<str>>,
     deadlines: BTreeSet<(Time, Deadline)>,
     drain: Drain,
     pools: Pools,
@@ -120,7 +135,7 @@ pub struct Core {
     turn: u64,
     /// What the event at hand leads to.
     out: Batch,
-    looked_at: u64,
+    looked_at: Cell<u64>,
 }
 
 /// What is due at a time.
@@ -199,6 +214,11 @@ impl Core {
             requests: BTreeMap::new(),
             buildsets: BTreeMap::new(),
             builds: BTreeMap::new(),
+            lock_configs: BTreeMap::new(),
+            has_worker_locks: false,
+            locks: BTreeMap::new(),
+            last_ticket: 0,
+            freed: BTreeSet::new(),
             deadlines: BTreeSet::new(),
             drain: Drain::Off,
             pools,
@@ -213,7 +233,7 @@ impl Core {
             pools_rest: now,
             turn: 0,
             out: Batch::default(),
-            looked_at: 0,
+            looked_at: Cell::new(0),
         };
         core.write(Write::MasterActive { at: now });
         core.restore(config, restored, changes, now);
@@ -243,6 +263,8 @@ impl Core {
             Event::BuildFinished { build, results, state_string } => {
                 self.build_finished(now, build, results, state_string);
             }
+            Event::TakeLocks { build, step, locks } => self.take_locks(now, build, step, &locks),
+            Event::ReturnLocks { build, step } => self.return_locks(now, build, step),
             Event::Change { change, reply } => self.change(now, Arc::from(change), reply),
             Event::Force { force, reply } => self.force(now, &force, reply),
             Event::Trigger { trigger, reply } => self.trigger(now, &trigger, reply),
@@ -285,11 +307,12 @@ impl Core {
 
     /// How many builders, workers, groups and schedulers were looked at since the start; for tests of scale.
     pub fn looked_at(&self) -> u64 {
-        self.looked_at
+        self.looked_at.get()
     }
 
     fn handle_timeout_into(&mut self, now: Time) {
         self.build_downstream(now);
+        self.settle_locks(now);
         while self.deadlines.first().is_some_and(|(at, _)| *at <= now) {
             match self.deadlines.pop_first() {
                 Some((_, Deadline::Quarantine(worker))) => self.quarantine_over(now, worker),
@@ -300,7 +323,9 @@ impl Core {
             }
             self.build_downstream(now);
         }
+        self.settle_locks(now);
         self.run_pools(now);
+        self.settle_locks(now);
     }
 
     fn start_draining(&mut self) {

@@ -22,12 +22,7 @@ pub(super) struct Sources<'a> {
 
 /// All properties that are known before the build starts.
 pub(super) fn of_build(from: &Sources<'_>) -> Properties {
-    let mut all = Properties::new();
-    for change in from.changes {
-        all.update(&change.properties);
-    }
-    all.update(from.request);
-
+    let mut all = of_changes(from.changes, from.request);
     all.set("buildername", from.builder.name.as_str(), "Builder");
     all.set("builderid", from.builder_id.0, "Builder");
     overlay(&mut all, &from.builder.properties, &from.builder.default_properties, "Builder");
@@ -48,6 +43,34 @@ pub(super) fn of_build(from: &Sources<'_>) -> Properties {
     if !from.owners.is_empty() {
         all.set("owners", from.owners.to_vec(), "Build");
     }
+    all
+}
+
+/// What is known of a request's build before there is a worker for it.
+pub(super) fn of_request(
+    builder: &config::Builder,
+    changes: &[Arc<Change>],
+    request: &Properties,
+) -> Properties {
+    let mut all = of_changes(changes, request);
+    all.set("buildername", builder.name.as_str(), "Builder");
+    overlay(&mut all, &builder.properties, &builder.default_properties, "Builder");
+    all
+}
+
+/// What a worker gives to its builds.
+pub(super) fn of_worker(worker: &config::Worker) -> Properties {
+    let mut all = Properties::new();
+    overlay(&mut all, &worker.properties, &worker.default_properties, "Worker");
+    all
+}
+
+fn of_changes(changes: &[Arc<Change>], request: &Properties) -> Properties {
+    let mut all = Properties::new();
+    for change in changes {
+        all.update(&change.properties);
+    }
+    all.update(request);
     all
 }
 

@@ -6,7 +6,7 @@ use std::{
     sync::Arc,
 };
 
-use config::Config;
+use config::{Config, LockAccess};
 use model::{BuildNumber, BuilderId, BuildsetId, Change, ChangeId, SchedulerId, Time, WorkerId};
 use secrecy::ExposeSecret;
 use storage::{Identities, ObjectStates, Restored, RestoredBuildset, Write};
@@ -14,6 +14,8 @@ use storage::{Identities, ObjectStates, Restored, RestoredBuildset, Write};
 use super::{
     Action, Answer, BuilderDir, Core, ReplyId,
     builders::{Builder, Group, GroupId},
+    facts::{self, Rank},
+    locks::GroupLocks,
     requests::{Buildset, Request},
     schedulers::{Remembered, Scheduler, Upstream},
     slots::{self, Hirer},
@@ -41,6 +43,9 @@ pub struct Unknown {
     /// Pools.
     pub pools: Vec<String>,
 }
+
+/// What the builders of a group share: workers, pools and locks.
+type Sharing = (BTreeSet<WorkerId>, BTreeSet<Arc<str>>, Vec<LockAccess>);
 
 /// What the tables know about a scheduler that the core has not met yet.
 #[derive(Clone, Debug, PartialEq)]
@@ -84,10 +89,12 @@ impl Core {
         for (id, RestoredBuildset { row, sourcestamps, properties, finished }) in restored.buildsets {
             let results =
                 finished.iter().fold(model::Results::Success, |worst, (_, results)| worst.worst(*results));
+            let changes: Arc<[Arc<Change>]> = changes.remove(&id).unwrap_or_default().into();
             let buildset = Buildset {
                 reason: row.reason.unwrap_or_default(),
+                alike: facts::alike(&sourcestamps, &changes, &properties),
                 sourcestamps: sourcestamps.into(),
-                changes: changes.remove(&id).unwrap_or_default().into(),
+                changes,
                 properties: Arc::new(properties),
                 open: BTreeSet::new(),
                 results,
@@ -98,8 +105,8 @@ impl Core {
             let Some(buildset) = self.buildsets.get_mut(&request.buildset) else { continue };
             buildset.open.insert(request.id);
             let storage::RestoredRequest { id, buildset, builder, priority, submitted_at, .. } = request;
-            let (build, waiter, ended) = (None, None, Vec::new());
-            let request = Request { buildset, builder, priority, submitted_at, build, waiter, ended };
+            let (score, build, waiter, ended) = (Rank::NONE, None, None, Vec::new());
+            let request = Request { buildset, builder, priority, submitted_at, score, build, waiter, ended };
             self.hold(id, request);
         }
         for id in self.buildsets.keys().copied().collect::<Vec<_>>() {
@@ -131,6 +138,7 @@ impl Core {
         self.forget_upstream();
         let batch = self.pools.reconfigure(now, pools, limits);
         self.fold(now, batch);
+        self.resize_locks(now);
         for (id, before) in before {
             if self.workers.get(&id).is_some_and(|worker| worker.config.is_none()) {
                 self.let_go_if_idle(id);
@@ -152,6 +160,10 @@ impl Core {
         self.take_builders(&config, known, &mut changes);
         self.take_workers(&config, known, &mut changes);
         self.take_pools(&config, &mut changes);
+        self.lock_configs =
+            config.locks.iter().map(|(name, lock)| (name.as_str().into(), lock.clone())).collect();
+        self.config = Arc::clone(&config);
+        self.rank_anew();
         self.regroup();
         let lists = self.configured_lists();
         for id in self.workers.keys().copied().collect::<Vec<_>>() {
@@ -163,7 +175,6 @@ impl Core {
             }
         }
         self.take_schedulers(now, &config, known, &mut changes);
-        self.config = config;
         changes
     }
 
@@ -291,8 +302,9 @@ impl Core {
 
     /// Makes the groups anew, with who waits and who is free in them.
     fn regroup(&mut self) {
-        let mut by_set: BTreeMap<(BTreeSet<WorkerId>, BTreeSet<Arc<str>>), GroupId> = BTreeMap::new();
+        let mut by_set: BTreeMap<Sharing, GroupId> = BTreeMap::new();
         self.groups.clear();
+        self.forget_blocked();
         self.hiring_groups.clear();
         for hirer in self.hirers.values_mut() {
             hirer.groups.clear();
@@ -317,7 +329,7 @@ impl Core {
             }
             let pools: BTreeSet<Arc<str>> = builder.pools.iter().cloned().collect();
             let next = GroupId(by_set.len());
-            let group = *by_set.entry((set.clone(), pools)).or_insert(next);
+            let group = *by_set.entry((set.clone(), pools, config.locks.clone())).or_insert(next);
             builder.group = Some(group);
             for pool in &builder.pools {
                 self.hiring_groups.insert(group);
@@ -325,11 +337,15 @@ impl Core {
                     hirer.groups.insert(group);
                 }
             }
-            let group =
-                self.groups.entry(group).or_insert_with(|| Group { workers: set, ..Group::default() });
+            let locks = || locks_of(&config.locks, &self.lock_configs);
+            let group = self.groups.entry(group).or_insert_with(|| Group {
+                workers: set,
+                locks: locks(),
+                ..Group::default()
+            });
             group.members.insert(*id);
-            if let Some(head) = builder.pending.first() {
-                group.heads.insert((*head, *id));
+            if let Some(head) = builder.head {
+                group.heads.insert((head, *id));
             }
         }
         for worker in self.workers.values_mut() {
@@ -337,7 +353,8 @@ impl Core {
                 worker.groups.clone_from(&hirer.groups);
             }
         }
-        for ((set, _), group) in by_set {
+        self.has_worker_locks = self.groups.values().any(|group| !group.locks.worker.is_empty());
+        for ((set, ..), group) in by_set {
             for worker in set {
                 if let Some(worker) = self.workers.get_mut(&worker) {
                     worker.groups.insert(group);
@@ -417,6 +434,20 @@ impl Core {
             self.index_upstream(id);
         }
     }
+}
+
+/// The locks of a group: those that are the same everywhere, and those that each worker has its own of.
+fn locks_of(accesses: &[LockAccess], locks: &BTreeMap<Arc<str>, config::Lock>) -> GroupLocks {
+    let mut all = GroupLocks::default();
+    for access in accesses {
+        let Some((name, lock)) = locks.get_key_value(&*access.lock) else { continue };
+        let list = match lock.scope {
+            config::LockScope::Master => &mut all.master,
+            config::LockScope::Worker { .. } => &mut all.worker,
+        };
+        list.push((Arc::clone(name), access.mode));
+    }
+    all
 }
 
 fn same_worker(old: &config::Worker, new: &config::Worker) -> bool {

@@ -5,7 +5,12 @@ use std::{cmp::Reverse, collections::BTreeSet, sync::Arc};
 use model::{BuildId, BuildRequestId, BuilderId, BuildsetId, Change, Properties, Results, SourceStamp, Time};
 use storage::{Parent, Write};
 
-use super::{Answer, Core, Refusal, ReplyId, TriggeredBuild, builders::QueueKey, schedulers::Upstream};
+use super::{
+    Answer, Core, Refusal, ReplyId, TriggeredBuild,
+    builders::QueueKey,
+    facts::{self, Rank},
+    schedulers::Upstream,
+};
 use crate::Notice;
 
 /// A request that is not complete.
@@ -15,6 +20,8 @@ pub(super) struct Request {
     pub(super) builder: BuilderId,
     pub(super) priority: i64,
     pub(super) submitted_at: Time,
+    /// How urgent its builder's expression found it when it began to wait.
+    pub(super) score: Rank,
     /// The build that answers it; `None` while it waits.
     pub(super) build: Option<BuildId>,
     /// Who hears when it is complete.
@@ -37,6 +44,8 @@ pub(super) struct Buildset {
     /// The changes that its source stamps are, oldest first.
     pub(super) changes: Arc<[Arc<Change>]>,
     pub(super) properties: Arc<Properties>,
+    /// What it has in common with those that it makes superfluous.
+    pub(super) alike: Option<Arc<str>>,
     /// Requests that are not complete.
     pub(super) open: BTreeSet<BuildRequestId>,
     /// The worst of those that are; SUCCESS to begin with.
@@ -88,6 +97,7 @@ impl Core {
             buildset,
             Buildset {
                 reason,
+                alike: facts::alike(&sourcestamps, &changes, &properties),
                 sourcestamps: sourcestamps.into(),
                 changes: changes.into(),
                 properties: Arc::new(properties),
@@ -104,11 +114,13 @@ impl Core {
                     builder,
                     priority,
                     submitted_at: now,
+                    score: Rank::NONE,
                     build: None,
                     waiter: None,
                     ended: Vec::new(),
                 },
             );
+            self.collapse(now, builder, request);
         }
         for &builder in &builders {
             self.tell_pools_of(now, builder, |pools| pools::Event::Requested { pools });
@@ -145,11 +157,7 @@ impl Core {
         if let Some(build) = request.build {
             return self.interrupt(now, build, reason.to_owned(), Results::Cancelled);
         }
-        let (builder, key, submitted_at) = (request.builder, request.key(id), request.submitted_at);
-        self.dequeue(builder, key);
-        self.write(Write::Claim { request: id, at: now });
-        self.complete_request(now, id, Results::Cancelled);
-        self.tell_pools_of(now, builder, |pools| pools::Event::Withdrawn { pools, submitted_at });
+        self.complete_unbuilt(now, id, Results::Cancelled);
     }
 
     /// Closes a request, and its set when that was the last.

@@ -2,11 +2,16 @@
 
 use std::{fmt::Write as _, sync::Arc};
 
-use model::{BuildRequestId, BuilderId, Time, WorkerId};
+use config::LockMode;
+use model::{BuildId, BuildRequestId, BuilderId, Time, WorkerId};
 use pools::plan::Expectation;
 use serde::Serialize;
 
-use super::{Core, Drain, builders::Builder, workers::Link};
+use super::{
+    Core, Drain,
+    builders::{Builder, Group},
+    workers::Link,
+};
 
 /// Why a request waits, or that it does not.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -52,6 +57,10 @@ pub enum ReasonCode {
     WorkersBusy,
     /// Workers have room, but each of them builds this very builder already.
     BuilderBusy,
+    /// A worker could build it, but for a lock.
+    Lock,
+    /// Its builder's `canStartBuild` lets none of the workers that are free build it.
+    CanStartBuild,
     /// It waits for a machine of a pool.
     Pool,
     /// It is next.
@@ -95,11 +104,16 @@ impl Core {
         };
         let mut states = States::default();
         for worker in &group.workers {
-            states.add(self, id, *worker);
+            states.add(self, id, group, *worker);
         }
-        let reason = states.reason(builder, group.workers.len());
+        let mut reason = states.reason(builder, group.workers.len());
+        if reason.code == ReasonCode::Next
+            && let Some(text) = self.why_locked(group)
+        {
+            reason = Reason::new(ReasonCode::Lock, text);
+        }
         match &builder.pools[..] {
-            _ if reason.code == ReasonCode::Next => reason,
+            _ if matches!(reason.code, ReasonCode::Next | ReasonCode::Lock) => reason,
             [] => reason,
             pools => {
                 let waits = format!("it waits for a machine of {}", either(pools));
@@ -107,6 +121,46 @@ impl Core {
                 Reason::new(ReasonCode::Pool, text)
             }
         }
+    }
+
+    /// Whether `canStartBuild` lets a worker build any of a builder's requests.
+    fn lets_any_start(&self, id: BuilderId, worker: WorkerId) -> bool {
+        let Some(builder) = self.builders.get(&id) else { return false };
+        let asks = builder.config.as_ref().is_some_and(|config| config.can_start_build.is_some());
+        !asks || builder.pending.iter().any(|request| self.lets_start(id, request.2, worker))
+    }
+
+    /// Which lock keeps the builds of a group from starting, if one that is the same everywhere does.
+    fn why_locked(&self, group: &Group) -> Option<String> {
+        let (_, builder) = group.heads.first()?;
+        let builder = self.builders.get(builder)?;
+        let (id, head) = (builder.group?, builder.head?);
+        if self.master_locks_admit(id, head) {
+            return None;
+        }
+        let taken = group.locks.master.iter().filter_map(|(name, mode)| {
+            let lock = self.locks.get(&(Arc::clone(name), None))?;
+            let need = match mode {
+                LockMode::Exclusive => self.lock_max(&(Arc::clone(name), None)).unwrap_or(1),
+                LockMode::Counting(units) => *units,
+            };
+            (lock.free() < need).then_some((name, lock))
+        });
+        let Some((name, lock)) = taken.min_by_key(|(_, lock)| lock.free()) else {
+            return Some("more urgent requests wait for the same locks".to_owned());
+        };
+        let all: Vec<String> = lock.holders().filter_map(|build| self.name_of(build)).collect();
+        if all.is_empty() {
+            return Some(format!("lock {name} is wanted by steps that came first"));
+        }
+        let names: Vec<&str> = all.iter().map(String::as_str).collect();
+        Some(format!("lock {name} is taken: {}", part(&names, "has it", "have it")))
+    }
+
+    /// `builder #7`.
+    fn name_of(&self, build: BuildId) -> Option<String> {
+        let running = self.builds.get(&build)?;
+        Some(format!("{} #{}", self.builders.get(&running.builder)?.name, running.number))
     }
 
     /// What the pools said of a request when they last looked, if it waits for one; `why` is why its builder waits.
@@ -158,10 +212,12 @@ struct States<'a> {
     failed: Vec<&'a str>,
     full: Vec<&'a str>,
     same_builder: Vec<&'a str>,
+    locked: Vec<&'a str>,
+    refused: Vec<&'a str>,
 }
 
 impl<'a> States<'a> {
-    fn add(&mut self, core: &'a Core, builder: BuilderId, id: WorkerId) {
+    fn add(&mut self, core: &'a Core, builder: BuilderId, group: &Group, id: WorkerId) {
         let Some(worker) = core.workers.get(&id) else { return };
         let list = match worker.link {
             Link::Gone => &mut self.away,
@@ -171,6 +227,8 @@ impl<'a> States<'a> {
             Link::Ready(_) if worker.quarantine.until.is_some() => &mut self.failed,
             Link::Ready(_) if worker.running.contains_key(&builder) => &mut self.same_builder,
             Link::Ready(_) if worker.is_full() => &mut self.full,
+            Link::Ready(_) if !core.worker_locks_fit(id, &group.locks) => &mut self.locked,
+            Link::Ready(_) if !core.lets_any_start(builder, id) => &mut self.refused,
             Link::Ready(_) => return,
         };
         list.push(&worker.name);
@@ -180,6 +238,8 @@ impl<'a> States<'a> {
         let listed = [
             (&self.full, "is at its limit of builds", "are at their limit of builds"),
             (&self.same_builder, "builds it already", "build it already"),
+            (&self.locked, "has its locks taken", "have their locks taken"),
+            (&self.refused, "is ruled out by `canStartBuild`", "are ruled out by `canStartBuild`"),
             (&self.paused, "is paused", "are paused"),
             (&self.leaving, "is about to shut down", "are about to shut down"),
             (
@@ -193,6 +253,10 @@ impl<'a> States<'a> {
         let blocked: usize = listed.iter().map(|(names, ..)| names.len()).sum();
         let code = if blocked < all {
             ReasonCode::Next
+        } else if !self.refused.is_empty() && self.full.is_empty() && self.locked.is_empty() {
+            ReasonCode::CanStartBuild
+        } else if !self.locked.is_empty() && self.full.is_empty() {
+            ReasonCode::Lock
         } else if !self.same_builder.is_empty() && self.full.is_empty() {
             ReasonCode::BuilderBusy
         } else if !self.full.is_empty() {

@@ -2,19 +2,28 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use model::{BuildId, Results};
+use model::{BuildId, Results, StepId};
 use tokio::sync::mpsc;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tracing::{Instrument as _, error, info_span};
 
 use super::ports::Runner;
 use crate::{
-    BuildControl, BuildOrder, Outcome,
+    BuildControl, BuildOrder, BuildWish, Outcome,
     build::{Line, TriggerCall},
 };
 
-/// A build is told to stop at most twice: once because its worker is lost, once because somebody wants it.
-const CONTROLS: usize = 4;
+/// A build is told to stop at most twice: once because its worker is lost, once because somebody wants it. It is told
+/// twice about locks that it asked for, and listens before it asks again.
+const CONTROLS: usize = 8;
+
+/// What comes from builds.
+pub(super) enum Told {
+    /// It has ended.
+    Ended(BuildId, Outcome),
+    /// It asks for something.
+    Wish(BuildId, BuildWish),
+}
 
 /// Tasks of builds, and the way to them.
 pub(super) struct Builds {
@@ -24,6 +33,8 @@ pub(super) struct Builds {
     ended: mpsc::Sender<(BuildId, Outcome)>,
     outcomes: mpsc::Receiver<(BuildId, Outcome)>,
     triggers: mpsc::Sender<TriggerCall>,
+    wish: mpsc::Sender<(BuildId, BuildWish)>,
+    wishes: mpsc::Receiver<(BuildId, BuildWish)>,
     abandon: CancellationToken,
 }
 
@@ -35,8 +46,9 @@ impl Builds {
         triggers: mpsc::Sender<TriggerCall>,
     ) -> Self {
         let (ended, outcomes) = mpsc::channel(256);
+        let (wish, wishes) = mpsc::channel(256);
         let (controls, abandon) = (BTreeMap::new(), CancellationToken::new());
-        Self { runner, tasks, controls, ended, outcomes, triggers, abandon }
+        Self { runner, tasks, controls, ended, outcomes, triggers, wish, wishes, abandon }
     }
 
     pub(super) fn start(&mut self, order: Box<BuildOrder>) {
@@ -44,7 +56,8 @@ impl Builds {
         let build = order.build;
         let span = info_span!("build", build.id = build.0, builder.name = %order.builder.name, build.number = order.number.0);
         self.controls.insert(build, control);
-        let line = Line { control: controlled, triggers: self.triggers.clone() };
+        let (triggers, wishes) = (self.triggers.clone(), self.wish.clone());
+        let line = Line { control: controlled, triggers, wishes };
         let run = self.runner.run(order, line).instrument(span.clone());
         // A task of its own, so that a panic ends this build and nothing else.
         let run = self.tasks.spawn(self.abandon.clone().run_until_cancelled_owned(run));
@@ -74,18 +87,29 @@ impl Builds {
         }
     }
 
-    /// Waits for the next build that ends; for ever while none runs.
+    /// Tells a step about its locks.
+    pub(super) fn locks(&mut self, build: BuildId, step: StepId, wait: Option<String>) {
+        if let Some(control) = self.controls.get(&build)
+            && let Err(mpsc::error::TrySendError::Full(_)) =
+                control.try_send(BuildControl::Locks { step, wait })
+        {
+            error!(build = build.0, "a build does not listen, and was not told about its locks");
+        }
+    }
+
+    /// Waits for the next build that ends or asks for something; for ever while none does.
     ///
     /// # Cancel safety
     /// Nothing is lost when the future is dropped.
-    pub(super) async fn next(&mut self) -> (BuildId, Outcome) {
-        match self.outcomes.recv().await {
-            Some((build, outcome)) => {
+    pub(super) async fn next(&mut self) -> Told {
+        tokio::select! {
+            Some((build, outcome)) = self.outcomes.recv() => {
                 self.controls.remove(&build);
-                (build, outcome)
+                Told::Ended(build, outcome)
             }
-            // Not while `ended` is held here.
-            None => std::future::pending().await,
+            Some((build, wish)) = self.wishes.recv() => Told::Wish(build, wish),
+            // Not while the other ends are held here.
+            else => std::future::pending().await,
         }
     }
 

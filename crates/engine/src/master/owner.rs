@@ -15,7 +15,7 @@ use tracing::{error, info, warn};
 
 use super::{
     Ended, Health, Ledger, Limits, Master, Providers, Request,
-    builds::Builds,
+    builds::{Builds, Told},
     hiring::{self, Held},
     leased,
     leases::Leases,
@@ -26,8 +26,8 @@ use super::{
     turns::Meter,
 };
 use crate::{
-    Action, Answer, Batch, Clock, Core, Event, Notice, NoticeSender, ReplyId, build::TriggerCall,
-    worker::Report,
+    Action, Answer, Batch, BuildWish, Clock, Core, Event, Notice, NoticeSender, Outcome, ReplyId,
+    build::TriggerCall, worker::Report,
 };
 
 /// What the master is made of.
@@ -241,14 +241,11 @@ impl Owner {
                     warn!("builds did not end in time; they are cut off, and done again at the next start");
                     return Ok(());
                 }
-                (build, outcome) = self.builds.next(), if room => {
-                    let crate::Outcome { results, state_string } = outcome;
-                    self.handle(Event::BuildFinished { build, results, state_string });
-                }
                 Some((trigger, answers)) = self.triggers.recv(), if room => {
                     let reply = self.waiter(Waiter::Build(answers));
                     self.handle(Event::Trigger { trigger, reply });
                 }
+                told = self.builds.next(), if room => self.told(told),
                 event = self.hands.next(), if room => self.handle(Event::Pools(event)),
                 event = self.leases.next(), if room => self.lease(event),
                 Some(report) = self.reports.recv(), if room => self.report(report),
@@ -291,6 +288,18 @@ impl Owner {
                 self.handle(Event::Change { change, reply });
             }
         }
+    }
+
+    fn told(&mut self, told: Told) {
+        self.handle(match told {
+            Told::Ended(build, Outcome { results, state_string }) => {
+                Event::BuildFinished { build, results, state_string }
+            }
+            Told::Wish(build, BuildWish::TakeLocks { step, locks }) => {
+                Event::TakeLocks { build, step, locks }
+            }
+            Told::Wish(build, BuildWish::ReturnLocks { step }) => Event::ReturnLocks { build, step },
+        });
     }
 
     fn request(&mut self, request: Request) {
@@ -427,6 +436,7 @@ impl Owner {
             Action::InterruptBuild { build, reason, results } => {
                 self.builds.interrupt(build, reason, results)
             }
+            Action::Locks { build, step, wait } => self.builds.locks(build, step, wait),
             Action::Provider(order) => self.hands.carry_out(order),
             Action::Credential { instance, pool, verifier } => {
                 self.connections.credential(instance, pool, verifier.as_ref());

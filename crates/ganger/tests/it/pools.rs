@@ -21,6 +21,7 @@ fn start(pool: &str) -> (tempfile::TempDir, Master) {
         r#"
 [master]
 title = "Under test"
+collapseRequests = false
 listen = ["tcp:127.0.0.1:0"]
 web = "tcp:127.0.0.1:0"
 

@@ -16,6 +16,7 @@ pub(crate) const LIMIT: Duration = Duration::from_secs(30);
 pub(crate) const CONFIGURATION: &str = r#"
 [master]
 title = "Under test"
+collapseRequests = false
 listen = ["tcp:127.0.0.1:0"]
 
 [[worker]]

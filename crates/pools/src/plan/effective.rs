@@ -22,14 +22,17 @@ impl<'a> Effective<'a> {
             return Some(Why::Collapsed(into));
         }
         for need in &waiting.needs {
-            if let (Some(0), Some(permit)) = (self.free.get(*need), self.demand.permits.get(*need)) {
+            if let (Some(free), Some(permit)) =
+                (self.free.get(need.permit), self.demand.permits.get(need.permit))
+                && *free < need.units
+            {
                 let name = permit.name.clone();
                 return Some(if permit.is_lock { Why::Lock(name) } else { Why::Limit(name) });
             }
         }
         for need in &waiting.needs {
-            if let Some(free) = self.free.get_mut(*need) {
-                *free = free.saturating_sub(1);
+            if let Some(free) = self.free.get_mut(need.permit) {
+                *free = free.saturating_sub(need.units);
             }
         }
         None

@@ -2,6 +2,7 @@
 
 mod control;
 mod files;
+mod locks;
 mod logs;
 mod master;
 mod play;
@@ -183,8 +184,8 @@ impl Bench {
 
     /// Runs the build to its end; it can be stopped.
     pub(crate) async fn run_with(self, player: &Arc<Player>, control: mpsc::Receiver<BuildControl>) -> Ran {
-        let (triggers, _) = mpsc::channel(1);
-        self.run_on(player, Line { control, triggers }).await
+        let ((triggers, _), (wishes, _unheard)) = (mpsc::channel(1), mpsc::channel(8));
+        self.run_on(player, Line { control, triggers, wishes }).await
     }
 
     /// Runs the build to its end; a test plays the master.

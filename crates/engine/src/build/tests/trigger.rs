@@ -18,7 +18,8 @@ struct Master {
 fn line() -> (Line, Master) {
     let (control, controlled) = mpsc::channel(4);
     let (trigger, triggers) = mpsc::channel(1);
-    (Line { control: controlled, triggers: trigger }, Master { control, triggers })
+    let (wishes, _) = mpsc::channel(1);
+    (Line { control: controlled, triggers: trigger, wishes }, Master { control, triggers })
 }
 
 fn built(request: i64, builds: &[Results]) -> Answer {

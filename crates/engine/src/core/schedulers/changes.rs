@@ -24,7 +24,7 @@ impl Core {
         self.notify(Notice::ChangeAdded { change: id });
         self.reply(reply, Answer::Change(id));
         for scheduler in self.listeners.of(&change) {
-            self.looked_at += 1;
+            self.look();
             self.offer_change(now, scheduler, id, &change);
         }
     }

@@ -1,6 +1,8 @@
 //! The core, told things and asked what follows.
 
 mod builds;
+mod choices;
+mod locks;
 pub(crate) mod pools;
 mod reload;
 mod scale;
@@ -46,7 +48,7 @@ pub(crate) fn config(text: &str) -> Arc<Config> {
 
 /// Workers with (perhaps) a limit of builds, builders with their workers, and a `force` scheduler for all builders.
 pub(crate) fn farm(workers: &[(&str, u32)], builders: &[(&str, &[&str])], more: &str) -> String {
-    let mut text = String::from("[master]\n");
+    let mut text = String::from("[master]\ncollapseRequests = false\n");
     for (name, max) in workers {
         let max = if *max == 0 { String::new() } else { format!("max_builds = {max}\n") };
         write!(text, "[[worker]]\nname = {name:?}\npassword = \"x\"\n{max}").unwrap();
@@ -316,6 +318,8 @@ fn action(action: &Action) -> String {
         Action::InterruptBuild { build, reason, results } => {
             format!("interrupt {build} ({results}): {reason}")
         }
+        Action::Locks { build, step, wait: None } => format!("step {step} of build {build} has its locks"),
+        Action::Locks { build, step, wait: Some(wait) } => format!("step {step} of build {build}: {wait}"),
         Action::Provider(order) => provider(order),
         Action::Credential { instance, pool, verifier } => {
             let what = if verifier.is_some() { "a secret" } else { "nothing" };

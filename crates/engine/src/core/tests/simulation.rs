@@ -175,6 +175,7 @@ impl Sim {
                 | Action::Reply { .. }
                 | Action::Provider(_)
                 | Action::Credential { .. }
+                | Action::Locks { .. }
                 | Action::Drained => {}
             }
         }

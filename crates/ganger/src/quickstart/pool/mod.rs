@@ -169,6 +169,8 @@ fn processes(port: u16, max: usize, program: &Path) -> String {
 [master]
 title = "Quickstart"
 listen = ["tcp:127.0.0.1:{port}"]
+# Each of the many builds of a burst is built.
+collapseRequests = false
 
 # The master starts workers when there is something to build, and ends them when there is not.
 [[pool]]

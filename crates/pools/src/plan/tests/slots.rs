@@ -1,7 +1,7 @@
 //! How many machines requests need: what a new one cannot help, and one build of a builder on each machine.
 
 use super::*;
-use crate::{Elsewhere, Permit};
+use crate::{Elsewhere, Permit, demand::Need};
 
 #[test]
 fn each_request_of_one_builder_has_a_machine_of_its_own() {
@@ -88,13 +88,29 @@ fn requests_that_will_be_merged_count_once() {
     );
 }
 
+fn need(permit: usize) -> Need {
+    Need { permit, units: 1 }
+}
+
+#[test]
+fn a_request_that_needs_all_permits_waits_for_the_last_one() {
+    for (free, machines) in [(3, 0), (4, 1)] {
+        let mut world = World::burst(2);
+        world.demand.permits = vec![Permit { name: "lock database".into(), is_lock: true, free }];
+        for waiting in &mut world.demand.requests {
+            waiting.needs = vec![Need { permit: 0, units: 4 }];
+        }
+        assert_eq!(world.only().started(), machines);
+    }
+}
+
 #[test]
 fn only_as_many_requests_count_as_there_are_permits() {
     for (free, machines) in [(0, 0), (2, 2), (9, 5)] {
         let mut world = World::burst(5);
         world.demand.permits = vec![Permit { name: "lock database".into(), is_lock: true, free }];
         for waiting in &mut world.demand.requests {
-            waiting.needs = vec![0];
+            waiting.needs = vec![need(0)];
         }
         let plan = world.only();
         assert_eq!(plan.started(), machines);
@@ -107,8 +123,8 @@ fn a_request_that_lacks_one_permit_leaves_the_others_to_those_behind_it() {
     let mut world = World::burst(2);
     let permit = |name: &str, free| Permit { name: name.into(), is_lock: false, free };
     world.demand.permits = vec![permit("builder limit", 0), permit("disk", 1)];
-    world.demand.requests[0].needs = vec![1, 0];
-    world.demand.requests[1].needs = vec![1];
+    world.demand.requests[0].needs = vec![need(1), need(0)];
+    world.demand.requests[1].needs = vec![need(1)];
     let plan = world.only();
     assert_eq!(plan.requests[0].why, Why::Limit("builder limit".into()));
     assert_eq!(plan.requests[1].why, Why::New);
@@ -118,7 +134,7 @@ fn a_request_that_lacks_one_permit_leaves_the_others_to_those_behind_it() {
 fn indices_that_lead_nowhere_are_passed_over() {
     let mut world = World::burst(3);
     world.demand.requests[0].builder = 99;
-    world.demand.requests[1].needs = vec![99];
+    world.demand.requests[1].needs = vec![need(99)];
     world.demand.elsewhere =
         vec![Elsewhere { builders: [7, 99].into(), running: vec![(Some(99), ago(1))], room: 2 }];
     let lost = world.builder(&["no-such-pool"]);

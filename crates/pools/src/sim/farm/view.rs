@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, sync::Arc};
 use model::InstanceId;
 
 use super::{Build, Farm, Request, WorkerKey, builder_id, request_id};
-use crate::{Demand, Elsewhere, Permit, Waiting, demand::DemandBuilder};
+use crate::{Demand, Elsewhere, Need, Permit, Waiting, demand::DemandBuilder};
 
 impl Farm {
     /// How many requests wait.
@@ -77,7 +77,7 @@ impl Farm {
                     builder: *index,
                     priority: entry.priority,
                     submitted_at: entry.submitted_at,
-                    needs: builder.needs.clone(),
+                    needs: builder.needs.iter().map(|permit| Need { permit: *permit, units: 1 }).collect(),
                     collapses_into: first.filter(|first| builder.collapses && *first != id),
                     losses: entry.losses,
                     lost_on: entry.lost_on.clone(),
