@@ -53,7 +53,12 @@ def run(name, work, arguments, directory):
         if arguments.only not in (None, kind.name) or (kind is Buildbot and name in ONLY_GANGER):
             continue
         place = directory / f"{name}-{number}"
-        for what, value, unit in work(lambda settings: kind(place, settings, arguments.ganger)):
+
+        def make(settings):
+            settings.compression = arguments.log_compression
+            return kind(place, settings, arguments.ganger)
+
+        for what, value, unit in work(make):
             print(f"  {kind.name}: {what}: {value:.3f} {unit}", flush=True)
             figures.setdefault((what, unit), {})[kind.name] = value
     return [{"scenario": name, "what": what, "unit": unit, **values} for (what, unit), values in figures.items()]
@@ -74,6 +79,12 @@ def main():
     parser.add_argument("--only", choices=("buildbot", "ganger"))
     parser.add_argument(
         "--ganger", default=str(REPOSITORY / "target" / "release" / "ganger"), help="the program; a release build"
+    )
+    parser.add_argument(
+        "--log-compression",
+        default="gz",
+        choices=("none", "gz", "lz4", "zstd"),
+        help="Ganger's; Buildbot takes gz unless more is installed",
     )
     parser.add_argument("--json", help="write all numbers to this file")
     parser.add_argument("--keep", action="store_true", help="keep the masters' directories")
