@@ -13,13 +13,14 @@ pub(super) async fn run(step: &mut Step) -> Result<Results, Halt> {
     let schedulers = step.args.texts("schedulerNames");
     let unimportant = step.args.texts("unimportantSchedulerNames");
     let waits = step.args.truth("waitForFinish");
+    let relationship = step.args.text("parent_relationship").unwrap_or_default();
     let trigger = Trigger {
         build: step.build.order.build,
         schedulers,
         sourcestamps: sourcestamps(step)?,
         properties: properties(step),
         waits,
-        relationship: step.args.text("parent_relationship").unwrap_or_default(),
+        relationship: step.build.scrubber.clean(&relationship).into_owned(),
     };
     let mut answers = step.build.trigger(trigger).await;
     let triggered = match answers.recv().await {
@@ -151,16 +152,17 @@ fn plural(results: Results) -> &'static str {
     }
 }
 
-/// What `set_properties` says, with what `copy_properties` names.
+/// What `set_properties` says, with what `copy_properties` names. They are stored and shown, so no secrets are in them.
 fn properties(step: &Step) -> Properties {
     const SOURCE: &str = "Trigger";
+    let scrubber = &step.build.scrubber;
     let mut properties = Properties::new();
     for (name, value) in step.args.get("set_properties").as_object().into_iter().flatten() {
-        properties.set(name.as_str(), value.clone(), SOURCE);
+        properties.set(name.as_str(), scrubber.clean_value(value), SOURCE);
     }
     for name in step.args.texts("copy_properties") {
-        let value = step.build.properties.get(&name).cloned().unwrap_or_default();
-        properties.set(name, value, SOURCE);
+        let value = step.build.properties.get(&name).map(|value| scrubber.clean_value(value));
+        properties.set(name, value.unwrap_or_default(), SOURCE);
     }
     properties
 }

@@ -106,6 +106,38 @@ async fn it_waits_and_ends_as_the_worst_that_counts() {
 }
 
 #[tokio::test]
+async fn what_is_triggered_is_told_no_secrets() {
+    let bench = Bench::new(&format!(
+        r#"
+        [[builder.step]]
+        type = "SetProperty"
+        property = "token"
+        value = ["%(secret:KEY)s", 1]
+        [[builder.step]]
+        type = "Trigger"
+        schedulerNames = ["t1"]
+        parent_relationship = "for %(secret:KEY)s"
+        set_properties = {{ key = "a %(secret:KEY)s", sure = true }}
+        copy_properties = ["token", "none"]
+        {SCHEDULERS}"#
+    ))
+    .await;
+    let (line, mut master) = line();
+    let play = async {
+        let (trigger, answers) = master.triggers.recv().await.unwrap();
+        answers.send(triggered(&[("t1", &[1])])).unwrap();
+        (trigger, master)
+    };
+    let player = Player::of(vec![]);
+    let (ran, (trigger, _master)) = tokio::join!(bench.run_on(&player, line), play);
+    assert_eq!(ran.outcome.results, Results::Success);
+    let properties: Vec<String> =
+        trigger.properties.iter().map(|(name, p)| format!("{name} = {}", p.value)).collect();
+    assert_eq!(properties, ["key = \"a <KEY>\"", "none = null", "sure = true", "token = [\"<KEY>\",1]"]);
+    assert_eq!(trigger.relationship, "for <KEY>");
+}
+
+#[tokio::test]
 async fn what_fails_makes_it_fail() {
     let bench = bench("schedulerNames = [\"t1\"]\nwaitForFinish = true").await;
     let (line, mut master) = line();
