@@ -24,17 +24,23 @@ impl std::fmt::Debug for Scrubber {
 }
 
 impl Scrubber {
-    /// From now on `value` is shown as `<name>`, also as Python and JSON write it between quotes, and each of its longer
-    /// lines by itself: terminals and tools end lines in their own ways. Blank values are not: every line has those.
+    /// From now on `value` is shown as `<name>`, also as Python and JSON write it between quotes and as URLs have it, and
+    /// each of its longer lines by itself: terminals and tools end lines in their own ways. Blank values are not: every
+    /// line has those.
     pub(crate) fn add(&mut self, name: &str, value: &str) {
-        let mut forms = vec![value.to_owned(), in_python(value), in_json(value)];
+        if value.trim().is_empty() {
+            return;
+        }
+        let in_query: String = form_urlencoded::byte_serialize(value.as_bytes()).collect();
+        let in_path = in_query.replace('+', "%20");
+        let mut forms = vec![value.to_owned(), in_python(value), in_json(value), in_query, in_path];
         if value.trim_end().contains('\n') {
             forms.extend(
                 value.lines().map(str::trim).filter(|line| line.len() >= MIN_LINE).map(str::to_owned),
             );
         }
         for form in forms {
-            let Some(first) = form.bytes().next().filter(|_| !form.trim().is_empty()) else { continue };
+            let Some(first) = form.bytes().next() else { continue };
             if self.secrets.iter().all(|(known, _)| *known != form) {
                 self.firsts.insert(first);
                 self.secrets.push((form, format!("<{name}>")));
@@ -173,6 +179,10 @@ mod tests {
         check("-----BEGIN\r\nquote ' and \\\r\nend\r\n", "<KEY>\r\n<KEY>\r\nend\r\n");
         check(r"['-----BEGIN\nquote \' and \\\nend']", "['<KEY>']");
         check(r#""-----BEGIN\nquote ' and \\\nend""#, "\"<KEY>\"");
+        scrubber.add("TOKEN", "a b+c/d=");
+        scrubber.add("SPACE", " ");
+        let check = |text: &str, expect: &str| assert_eq!(scrubber.clean(text), expect);
+        check("/a%20b%2Bc%2Fd%3D?t=a+b%2Bc%2Fd%3D&u=1+2", "/<TOKEN>?t=<TOKEN>&u=1+2");
     }
 
     proptest! {

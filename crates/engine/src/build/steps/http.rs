@@ -40,7 +40,7 @@ pub(super) async fn run(step: &mut Step) -> Result<Results, Halt> {
     let answer = step.unless_stopped(client.execute(request)).await?;
     let mut answer = match answer {
         Ok(answer) => answer,
-        Err(error) => return failed(step, log, &error).await,
+        Err(error) => return failed(step, log, error).await,
     };
     let status = answer.status().as_u16();
     for (stream, text) in told(step, &sent, &answer) {
@@ -58,7 +58,7 @@ pub(super) async fn run(step: &mut Step) -> Result<Results, Halt> {
                 }
             }
             Ok(None) => break,
-            Err(error) => return failed(step, log, &error).await,
+            Err(error) => return failed(step, log, error).await,
         }
     }
     let mut content = String::from_utf8_lossy(&content).into_owned();
@@ -72,8 +72,10 @@ pub(super) async fn run(step: &mut Step) -> Result<Results, Halt> {
     Ok(if status < 400 { Results::Success } else { Results::Failure })
 }
 
-async fn failed(step: &mut Step, log: LogRef, error: &reqwest::Error) -> Result<Results, Halt> {
-    let text = format!("An exception occurred while performing the request: {}", causes::in_lines(error));
+async fn failed(step: &mut Step, log: LogRef, error: reqwest::Error) -> Result<Results, Halt> {
+    // The log already has the URL, as it was written.
+    let why = causes::in_lines(&error.without_url());
+    let text = format!("An exception occurred while performing the request: {why}");
     step.append(log, Stream::Stderr, &text).await?;
     Ok(Results::Failure)
 }

@@ -208,6 +208,30 @@ async fn requests_are_sent() {
 }
 
 #[tokio::test]
+async fn requests_show_no_secrets_of_their_url() {
+    let (url, asked) = serve(vec![answer("200 OK", "", "")]).await;
+    let ran = run(&format!(
+        r#"
+        [[builder.step]]
+        type = "GET"
+        url = "{url}/"
+        params = {{ token = "%(secret:TOKEN)s" }}
+        [[builder.step]]
+        type = "GET"
+        name = "nobody"
+        url = "http://127.0.0.1:1/"
+        params = {{ token = "%(secret:TOKEN)s" }}
+        "#
+    ))
+    .await;
+    assert!(asked.await.unwrap()[0].starts_with("GET /?token=a+b%2Fc%3D HTTP/1.1\r\n"));
+    let log = ran.step("HTTPStep").log("log");
+    assert!(log.contains(&format!("oURL: {url}/?token=<TOKEN>\n")) && !log.contains("%2Fc"), "{log}");
+    let log = ran.step("nobody").log("log");
+    assert!(log.contains("performing the request") && !log.contains("%2Fc"), "{log}");
+}
+
+#[tokio::test]
 async fn workspaces_are_cleaned_when_they_have_to_be() {
     let case = |condition: &str, parts: Vec<Vec<Act>>| {
         let steps = format!("[[builder.step]]\ntype = 'CleanWorkspace'\nkeep = ['ccache']\n{condition}");

@@ -119,6 +119,7 @@ impl Bench {
         let directory = tempfile::tempdir().unwrap();
         std::fs::create_dir(directory.path().join("secrets")).unwrap();
         std::fs::write(directory.path().join("secrets/KEY"), "s3cr3t\n").unwrap();
+        std::fs::write(directory.path().join("secrets/TOKEN"), "a b/c=\n").unwrap();
         let store = Store::open(
             directory.path().join("state.sqlite"),
             Options { queue_bytes, ..Options::new("host:/base", NOW) },
