@@ -11,10 +11,12 @@ use std::{
 
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
-use tokio::sync::Notify;
+use model::Results;
+use tokio::sync::{Notify, mpsc};
 use worker_protocol::{Command, EnvValue, Program, Update, Word, WorkerInfo};
 
 use crate::{
+    BuildControl,
     build::{Commander, Report, Running},
     worker::{CommandError, LinkLost},
 };
@@ -28,6 +30,8 @@ pub(crate) enum Act {
     UntilInterrupted,
     /// Tells nothing until somebody opens the gate.
     Gate(Arc<Notify>),
+    /// Somebody stops the build; what it tells next is heard before that.
+    Stop(mpsc::Sender<BuildControl>),
     /// Asks for a download to its end, in blocks of so many bytes.
     ReadAll(usize),
 }
@@ -206,6 +210,11 @@ impl Running for Scene {
                     }
                     Some(Act::Gate(gate)) => {
                         Arc::clone(gate).notified().await;
+                        self.acts.pop_front();
+                    }
+                    Some(Act::Stop(stop)) => {
+                        let reason = "late".to_owned();
+                        stop.try_send(BuildControl::Stop { reason, results: Results::Cancelled }).unwrap();
                         self.acts.pop_front();
                     }
                     Some(Act::ReadAll(block)) => return Report::Read(*block),

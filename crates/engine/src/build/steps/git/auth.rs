@@ -140,12 +140,17 @@ impl Git<'_> {
     /// Takes it away again, also when the build was stopped.
     pub(super) async fn remove_auth(&mut self) -> Result<(), Halt> {
         let Some(directory) = self.auth.directory.take() else { return Ok(()) };
+        // Otherwise the command would hear of it, and not be sent.
+        if let Some(reason) = self.step.build.hear() {
+            self.step.note_stop(&reason).await?;
+        }
         let stopped = std::mem::take(&mut self.step.stopped);
         let mut remove = RemoveDirectory::new([directory]);
         remove.log_environ = false;
         let removed = self.step.command(Command::RemoveDirectory(remove), Wiring::log(self.log)).await;
         self.step.stopped |= stopped;
-        removed.map(drop)
+        removed?;
+        if self.step.stopped { Err(Halt::Stopped) } else { Ok(()) }
     }
 
     /// Beside the directory of the builder, as git clones only into a directory that is empty.

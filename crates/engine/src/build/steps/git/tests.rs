@@ -10,6 +10,7 @@ use model::{
     Results::{self, Failure, Success},
     SourceStamp,
 };
+use tokio::sync::mpsc;
 use worker_protocol::{Command, Program, Update};
 
 use super::{Features, url};
@@ -389,6 +390,26 @@ async fn keys_and_passwords_are_in_files_while_the_step_runs() {
     ];
     assert_eq!(seen, expect);
     assert_eq!(player.fetched(), ["s3cr3t\n", "* ssh-ed25519 AAAA"]);
+}
+
+#[tokio::test]
+async fn a_stop_after_the_last_command_leaves_no_key_on_the_worker() {
+    let (stop, control) = mpsc::channel(1);
+    let mut tree = Tree::default();
+    let player = Player::new(move |command| {
+        let mut acts = tree.answer(command);
+        if format!("{command:?}").contains("rev-parse") {
+            acts.insert(acts.len() - 1, Act::Stop(stop.clone()));
+        }
+        acts
+    });
+    let steps =
+        "[[builder.step]]\ntype = 'Git'\nrepourl = 'git@host:r.git'\nsshPrivateKey = '%(secret:KEY)s'";
+    let ran = Bench::new(steps).await.run_with(&player, control).await;
+    let seen = player.seen();
+    assert_eq!(seen.last().unwrap(), "rmdir /w/.b.build.buildbot logEnviron=false", "{seen:?}");
+    assert_eq!(ran.step("git").row.results, Some(Results::Cancelled));
+    assert_eq!(ran.step("git").log("cancelled"), "late\n");
 }
 
 #[tokio::test]
