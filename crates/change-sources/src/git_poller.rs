@@ -3,8 +3,8 @@
 //! What counts as a change is Buildbot's (`buildbot/changes/gitpoller.py`, 4.3.0): commits of the first parents that no
 //! branch had when it looked last; the first look finds none. What it remembers is kept where Buildbot keeps it
 //! (`lastRev` of class `GitPoller`), so that either goes on from what the other left. Differences, all of them for the
-//! better: nothing is fetched when nothing has moved; a branch whose changes could not be handed over is looked at again
-//! from where it was.
+//! better: nothing is fetched when nothing has moved; a branch is known to be where its last change was handed over, so
+//! that a look that fails or is cut off goes on from there.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -116,25 +116,27 @@ impl GitPoller {
             timeout: config.git_timeout,
             env: credentials.env.clone(),
         };
-        git.init().await?;
+        if !["HEAD", "objects"].iter().all(|name| config.workdir.join(name).exists()) {
+            git.init().await?;
+        }
         let refs = self.refs(&git).await?;
         if refs.is_empty() {
             return Ok(0);
         }
-        let last = self.last().await?;
-        let known = last.clone().unwrap_or_default();
+        let last = self.last().await?.unwrap_or_default();
         let now: BTreeMap<String, String> =
             refs.iter().map(|one| (one.key.clone(), one.at.clone())).collect();
-        if now == known {
+        if now == last {
             return Ok(0);
         }
+        self.clear(&git, &refs, &last).await?;
         let fetched = self.fetch(&git, refs).await?;
-        let mut all = known.clone();
+        let mut known = last.clone();
         let (mut found, mut failed) = (0, None);
-        for one in &fetched {
+        for one in fetched.iter().filter(|one| last.get(&one.key) != Some(&one.at)) {
             // The first look only says from where on.
-            if !known.is_empty() {
-                match self.changes_of(&git, one, &all).await {
+            if !last.is_empty() {
+                match self.changes_of(&git, one, &mut known).await {
                     Ok(count) => found += count,
                     Err(error) => {
                         failed = Some(error);
@@ -142,15 +144,13 @@ impl GitPoller {
                     }
                 }
             }
-            all.insert(one.key.clone(), one.at.clone());
+            known.insert(one.key.clone(), one.at.clone());
         }
         // A branch that is gone is forgotten; one that is there but failed is not.
         let there: BTreeSet<&String> = fetched.iter().map(|one| &one.key).collect();
-        all.retain(|key, _| there.contains(key));
-        if last.as_ref() != Some(&all) {
-            let value = all.into_iter().map(|(key, at)| (key, Json::from(at))).collect::<Map<_, _>>();
-            let kept = self.desk.keep(config.name.clone(), CLASS, LAST_REV, Json::Object(value)).await;
-            kept.map_err(PollError::Desk)?;
+        known.retain(|key, _| there.contains(key));
+        if known != last {
+            self.keep(&known).await?;
         }
         failed.map_or(Ok(found), Err)
     }
@@ -159,6 +159,12 @@ impl GitPoller {
         let last =
             self.desk.kept(self.config.name.clone(), CLASS, LAST_REV).await.map_err(PollError::Desk)?;
         Ok(last.and_then(|last| serde_json::from_value(last).ok()))
+    }
+
+    async fn keep(&self, known: &BTreeMap<String, String>) -> Result<(), PollError> {
+        let value: Map<_, _> = known.iter().map(|(key, at)| (key.clone(), Json::from(at.as_str()))).collect();
+        let kept = self.desk.keep(self.config.name.clone(), CLASS, LAST_REV, Json::Object(value)).await;
+        kept.map_err(PollError::Desk)
     }
 
     /// The branches that are looked at.
@@ -225,31 +231,69 @@ impl GitPoller {
         Ok(Vec::new())
     }
 
+    /// Where the branches of the repository are kept in ours.
+    fn prefix(&self) -> String {
+        format!("refs/buildbot/{}", escaped(&self.config.repourl))
+    }
+
+    /// What a branch of the repository is called in ours.
+    fn tracker(&self, name: &str) -> String {
+        format!("{}/{}", self.prefix(), name.strip_prefix("refs/").unwrap_or(name))
+    }
+
+    /// Forgets branches that are gone, and those that are in the way: git has no `a` beside an `a/b`. Others may be those of
+    /// another poller of the same repository.
+    async fn clear(&self, git: &Git, refs: &[Ref], last: &BTreeMap<String, String>) -> Result<(), PollError> {
+        let wanted: BTreeSet<String> = refs.iter().map(|one| self.tracker(&one.name)).collect();
+        let ours: BTreeSet<String> = last
+            .keys()
+            .map(|key| match key.as_str() {
+                name if name.starts_with("refs/") || name == "HEAD" => self.tracker(name),
+                branch => self.tracker(&format!("refs/heads/{branch}")),
+            })
+            .collect();
+        let below =
+            |name: &str, above: &str| name.strip_prefix(above).is_some_and(|rest| rest.starts_with('/'));
+        let listed = git.run(&["for-each-ref", "--format=%(refname)", &self.prefix()], "").await?;
+        let deletions: String = listed
+            .lines()
+            .filter(|name| !wanted.contains(*name))
+            .filter(|name| {
+                ours.contains(*name) || wanted.iter().any(|one| below(one, name) || below(name, one))
+            })
+            .map(|name| format!("delete {name}\n"))
+            .collect();
+        if !deletions.is_empty() {
+            git.run(&["update-ref", "--stdin"], &deletions).await?;
+        }
+        Ok(())
+    }
+
     /// Fetches what has moved, and says where the branches are now; those that are gone by now are left out.
     async fn fetch(&self, git: &Git, refs: Vec<Ref>) -> Result<Vec<Ref>, PollError> {
-        let prefix = format!("refs/buildbot/{}", escaped(&self.config.repourl));
-        let tracker = |name: &str| format!("{prefix}/{}", name.strip_prefix("refs/").unwrap_or(name));
         let specs: String =
-            refs.iter().map(|one| format!("+{}:{}\n", one.name, tracker(&one.name))).collect();
+            refs.iter().map(|one| format!("+{}:{}\n", one.name, self.tracker(&one.name))).collect();
         let fetch =
             ["fetch", "--quiet", "--no-tags", "--no-write-fetch-head", "--stdin", "--", &self.config.repourl];
         git.run(&fetch, &specs).await?;
-        let listed = git.run(&["for-each-ref", "--format=%(objectname) %(refname)", &prefix], "").await?;
+        let list = ["for-each-ref", "--format=%(objectname) %(refname)", &self.prefix()];
+        let listed = git.run(&list, "").await?;
         let at: BTreeMap<&str, &str> =
             listed.lines().filter_map(|row| row.split_once(' ')).map(|(at, name)| (name, at)).collect();
         let now = refs.into_iter().filter_map(|one| {
-            let at = at.get(tracker(&one.name).as_str())?;
+            let at = at.get(self.tracker(&one.name).as_str())?;
             is_commit(at).then(|| Ref { at: (*at).to_owned(), ..one })
         });
         Ok(now.collect())
     }
 
-    /// Hands over the new commits of a branch, oldest first; `known` is where all branches were: how many there are.
+    /// Hands over the new commits of a branch that has moved, oldest first: how many there are. `known` is where all
+    /// branches were; there and on the desk the branch moves with each of its commits, which nobody gets twice then.
     async fn changes_of(
         &self,
         git: &Git,
         one: &Ref,
-        known: &BTreeMap<String, String>,
+        known: &mut BTreeMap<String, String>,
     ) -> Result<usize, PollError> {
         let mut input = format!("{}\n", one.at);
         for at in known.values().filter(|at| is_commit(at)) {
@@ -267,13 +311,14 @@ impl GitPoller {
             );
         }
         commits.reverse();
-        let moved = known.get(&one.key) != Some(&one.at);
-        if commits.is_empty() && moved && self.config.build_pushes_with_no_commits {
+        if commits.is_empty() && self.config.build_pushes_with_no_commits {
             commits.push(&one.at);
         }
         for commit in &commits {
             let change = self.change(git, one, commit).await?;
             self.desk.add_change(change).await.map_err(PollError::Desk)?;
+            known.insert(one.key.clone(), (*commit).to_owned());
+            self.keep(known).await?;
         }
         Ok(commits.len())
     }

@@ -134,10 +134,102 @@ async fn what_cannot_be_handed_over_is_found_again() {
     site.poll().await.unwrap();
     site.commit("main", "second", &[("a", "2")]);
     site.push(&["main"]);
-    site.refuse(true);
+    site.take(Some(0));
     assert!(site.poll().await.unwrap_err().to_string().contains("not now"));
-    site.refuse(false);
+    site.take(None);
     assert_eq!(site.poll().await.unwrap(), 1);
+}
+
+#[tokio::test]
+async fn nothing_is_handed_over_twice() {
+    let site = Site::of(|config| Config { branches: Branches::All, ..config });
+    site.commit("main", "first", &[("a", "1")]);
+    site.poll().await.unwrap();
+    let comments =
+        |site: &Site| -> Vec<String> { site.changes().into_iter().map(|change| change.comments).collect() };
+    for message in ["second", "third", "fourth"] {
+        site.commit("main", message, &[("a", message)]);
+    }
+    site.push(&["main"]);
+    site.take(Some(2));
+    site.poll().await.unwrap_err();
+    assert_eq!(comments(&site), ["second", "third"]);
+    assert_eq!(site.kept(), serde_json::json!({ "refs/heads/main": site.at("main~1") }));
+    site.take(None);
+    assert_eq!(site.poll().await.unwrap(), 1);
+    assert_eq!(comments(&site), ["second", "third", "fourth"]);
+    // A new branch, and a look that is cut off.
+    site.branch("dev");
+    for message in ["fifth", "sixth", "seventh"] {
+        site.commit("dev", message, &[("a", message)]);
+    }
+    site.push(&["dev"]);
+    site.poll_until_full(5).await;
+    assert_eq!(site.poll().await.unwrap(), 1);
+    assert_eq!(comments(&site), ["second", "third", "fourth", "fifth", "sixth", "seventh"]);
+}
+
+#[tokio::test]
+async fn a_branch_can_take_the_place_of_others() {
+    let site = Site::of(|config| Config { branches: Branches::All, ..config });
+    site.commit("main", "first", &[("a", "1")]);
+    site.git(&["push", "--quiet", "origin", "main:dev"]);
+    site.poll().await.unwrap();
+    site.commit("main", "second", &[("a", "2")]);
+    site.git(&["push", "--quiet", "origin", ":dev"]);
+    site.git(&["push", "--quiet", "origin", "main:dev/a"]);
+    assert_eq!(site.poll().await.unwrap(), 1);
+    site.commit("main", "third", &[("a", "3")]);
+    site.git(&["push", "--quiet", "origin", ":dev/a"]);
+    site.git(&["push", "--quiet", "origin", "main:dev"]);
+    assert_eq!(site.poll().await.unwrap(), 1);
+    // Also when nothing is remembered of the branch that is in the way.
+    site.git(&["push", "--quiet", "origin", ":dev"]);
+    let main = site.with(|config| Config { branches: Branches::Named(vec!["main".into()]), ..config });
+    main.poll().await.unwrap();
+    site.git(&["push", "--quiet", "origin", "main:dev/b"]);
+    site.poll().await.unwrap();
+    let kept = site.kept();
+    let keys: Vec<&String> = kept.as_object().unwrap().keys().collect();
+    assert_eq!(keys, ["refs/heads/dev/b", "refs/heads/main"]);
+}
+
+#[tokio::test]
+async fn pollers_of_one_repository_leave_each_other_alone() {
+    let site = Site::of(|config| Config { branches: Branches::Named(vec!["main".into()]), ..config });
+    site.commit("main", "first", &[("a", "1")]);
+    site.git(&["push", "--quiet", "origin", "main:dev"]);
+    let dev = site.with(|config| Config { branches: Branches::Named(vec!["dev".into()]), ..config });
+    dev.poll().await.unwrap();
+    site.forget();
+    site.poll().await.unwrap();
+    let work = site.path("gitpoller-work").display().to_string();
+    let refs = site.git(&["--git-dir", &work, "for-each-ref", "--format=%(refname:lstrip=-2)"]);
+    assert_eq!(refs, "heads/dev\nheads/main");
+}
+
+#[tokio::test]
+async fn git_is_run_for_what_has_moved_only() {
+    let site = Site::of(|config| Config { branches: Branches::All, ..config });
+    let (script, log) = (site.path("git"), site.path("log"));
+    let text = format!(
+        "#!/bin/sh\nfor word; do case $word in init|ls-remote|fetch|rev-list) echo $word >> {};; esac; done\nexec git \"$@\"\n",
+        log.display()
+    );
+    std::fs::write(&script, text).unwrap();
+    site.make_executable(&script);
+    let site = site.with(|config| Config { gitbin: script, ..config });
+    let ran = |log: &std::path::Path| std::fs::read_to_string(log).unwrap().replace('\n', " ");
+    site.commit("main", "first", &[("a", "1")]);
+    site.git(&["push", "--quiet", "origin", "main:dev"]);
+    site.poll().await.unwrap();
+    assert_eq!(ran(&log), "init ls-remote fetch ");
+    site.poll().await.unwrap();
+    assert_eq!(ran(&log), "init ls-remote fetch ls-remote ");
+    site.commit("main", "second", &[("a", "2")]);
+    site.push(&["main"]);
+    assert_eq!(site.poll().await.unwrap(), 1);
+    assert_eq!(ran(&log), "init ls-remote fetch ls-remote ls-remote fetch rev-list ");
 }
 
 #[tokio::test]

@@ -25,15 +25,25 @@ const PATIENCE: Duration = Duration::from_secs(60);
 pub(crate) struct Notes {
     changes: Mutex<Vec<Change>>,
     kept: Mutex<Json>,
-    refuses: AtomicBool,
+    /// So many changes are taken, and no more.
+    room: Mutex<Option<usize>>,
+    /// What is not taken gets no answer.
+    is_silent: AtomicBool,
+    /// A change was not taken.
+    is_full: AtomicBool,
 }
 
 impl Desk for Notes {
     fn add_change(&self, change: Change) -> BoxFuture<'_, Result<(), String>> {
-        if self.refuses.load(Ordering::Relaxed) {
+        let mut changes = self.changes.lock().expect("it works here");
+        if self.room.lock().expect("it works here").is_some_and(|room| changes.len() >= room) {
+            self.is_full.store(true, Ordering::Relaxed);
+            if self.is_silent.load(Ordering::Relaxed) {
+                return Box::pin(std::future::pending());
+            }
             return Box::pin(async { Err("not now".to_owned()) });
         }
-        self.changes.lock().expect("it works here").push(change);
+        changes.push(change);
         Box::pin(async { Ok(()) })
     }
 
@@ -190,8 +200,26 @@ impl Site {
         self.notes.kept.lock().expect("it works here").clone()
     }
 
-    pub(crate) fn refuse(&self, refuses: bool) {
-        self.notes.refuses.store(refuses, Ordering::Relaxed);
+    /// The desk knows nothing any more.
+    pub(crate) fn forget(&self) {
+        *self.notes.kept.lock().expect("it works here") = Json::Null;
+    }
+
+    /// Has the desk take so many changes, and no more.
+    pub(crate) fn take(&self, room: Option<usize>) {
+        *self.notes.room.lock().expect("it works here") = room;
+    }
+
+    /// Has the desk take so many changes, cuts a look off that has more of them, and takes all from then on.
+    pub(crate) async fn poll_until_full(&self, room: usize) {
+        self.take(Some(room));
+        self.notes.is_silent.store(true, Ordering::Relaxed);
+        self.notes.is_full.store(false, Ordering::Relaxed);
+        tokio::select! {
+            found = self.poll() => panic!("{found:?}"),
+            () = self.until(|site| site.notes.is_full.load(Ordering::Relaxed)) => {}
+        }
+        self.take(None);
     }
 
     pub(crate) fn make_executable(&self, path: &Path) {
