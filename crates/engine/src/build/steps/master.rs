@@ -80,8 +80,8 @@ pub(super) async fn run(step: &mut Step) -> Result<Results, Halt> {
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
         .process_group(0)
-        .kill_on_drop(true)
         .spawn()
+        .map(Group)
         .map_err(|error| Halt::Broken(format!("the master cannot run {program:?}: {error}")))?;
     let status = follow(step, child, log, signal, limit).await?;
     let (results, footer, done) = match (status.signal(), status.code()) {
@@ -97,17 +97,34 @@ pub(super) async fn run(step: &mut Step) -> Result<Results, Halt> {
     Ok(results)
 }
 
+/// A process with all that it has started; killed when it is dropped.
+struct Group(Child);
+
+impl Group {
+    fn kill(&self, signal: Signal) {
+        // Not after it was waited for: its id may be somebody else's by then.
+        let id = self.0.id().and_then(|id| Pid::from_raw(i32::try_from(id).ok()?));
+        if let Some(id) = id {
+            kill_process_group(id, signal).ok();
+        }
+    }
+}
+
+impl Drop for Group {
+    fn drop(&mut self) {
+        self.kill(Signal::KILL);
+    }
+}
+
 /// Takes the output of a process until it ends, and ends it when it has to.
 async fn follow(
     step: &mut Step,
-    mut child: Child,
+    mut group: Group,
     log: LogRef,
     signal: Signal,
     limit: Option<Duration>,
 ) -> Result<ExitStatus, Halt> {
-    let group = child.id().and_then(|id| Pid::from_raw(i32::try_from(id).ok()?));
-    let kill = |signal| group.and_then(|group| kill_process_group(group, signal).ok());
-    let (Some(mut stdout), Some(mut stderr)) = (child.stdout.take(), child.stderr.take()) else {
+    let (Some(mut stdout), Some(mut stderr)) = (group.0.stdout.take(), group.0.stderr.take()) else {
         return Err(Halt::Broken("the command has no output".to_owned()));
     };
     let (mut out, mut err) = (BytesMut::with_capacity(BLOCK), BytesMut::with_capacity(BLOCK));
@@ -130,14 +147,14 @@ async fn follow(
             biased;
             (reason, _) = step.build.stop() => {
                 step.note_stop(&reason).await?;
-                kill(signal);
+                group.kill(signal);
             }
             () = tokio::time::sleep_until(deadline), if !killed => {
                 killed = true;
                 let text = if deadline == silent_until { "silent" } else { "running" };
                 let text = format!("killed: it was {text} for too long\n");
                 step.append(log, Stream::Header, &text).await?;
-                kill(Signal::KILL);
+                group.kill(Signal::KILL);
             }
             () = flush => step.logs.flush(&mut step.build.journal).await?,
             read = stdout.read_buf(&mut out), if more_out => {
@@ -153,7 +170,7 @@ async fn follow(
                 step.append(log, Stream::Stderr, &text).await?;
             }
             // Who has left the group may hold the output open for ever.
-            status = child.wait(), if killed || step.stopped || !more_out && !more_err => break status,
+            status = group.0.wait(), if killed || step.stopped || !more_out && !more_err => break status,
         }
     };
     step.logs.end_lines(&mut step.build.journal, &step.build.scrubber).await?;

@@ -82,6 +82,35 @@ async fn a_command_on_the_master_can_be_stopped() {
 }
 
 #[tokio::test]
+async fn a_command_on_the_master_leaves_nothing_behind_when_the_master_ends() {
+    let bench = Bench::new(
+        "[[builder.step]]\ntype = 'MasterShellCommand'\ncommand = 'sleep 1000 & echo $! > child; wait'",
+    )
+    .await;
+    let file = bench.directory.path().join("child");
+    let player = Player::of(Vec::new());
+    let mut child = String::new();
+    let begun = async {
+        while !child.ends_with('\n') {
+            tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+            child = std::fs::read_to_string(&file).unwrap_or_default();
+        }
+    };
+    tokio::select! {
+        ran = bench.run(&player) => panic!("{ran:?}"),
+        () = begun => {}
+    }
+    // Whoever is dead but not missed yet is a `Z`.
+    let stat = format!("/proc/{}/stat", child.trim());
+    let gone = async {
+        while std::fs::read_to_string(&stat).is_ok_and(|stat| !stat.contains(") Z ")) {
+            tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+        }
+    };
+    tokio::time::timeout(std::time::Duration::from_secs(60), gone).await.expect("it is killed");
+}
+
+#[tokio::test]
 async fn assertions_are_checked() {
     let ran = run(r#"
         [[builder.step]]
