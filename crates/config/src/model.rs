@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, num::NonZeroU32, path::PathBuf, sync::Arc, time
 
 use ::model::{
     Change, Flags, Pattern, Properties, Results, Timetable,
-    expression::Expression,
+    expression::{EvaluationError, Expression},
     filter::ChangeFilter,
     template::{Context, RenderError, Template, is_true},
 };
@@ -691,19 +691,22 @@ pub struct Interest {
 }
 
 impl Interest {
-    /// Whether a change that passed the filter is reason enough to build; `None` when it is to be left out. One that
-    /// makes no sense to the expression is left out, as Buildbot has it.
-    pub fn importance(&self, change: &Change) -> Option<bool> {
+    /// Whether a change that passed the filter is reason enough to build; `None` when it is to be left out.
+    ///
+    /// # Errors
+    ///
+    /// If the expression has no value. Buildbot leaves such a change out.
+    pub fn importance(&self, change: &Change) -> Result<Option<bool>, EvaluationError> {
         let important = match &self.file_is_important {
             None => true,
             Some(Importance::Files(patterns)) => {
                 change.files.iter().any(|file| patterns.iter().any(|pattern| pattern.begins(file)))
             }
             Some(Importance::Expression(expression)) => {
-                expression.is_true(&::model::filter::scope(change)).ok()?
+                expression.is_true(&::model::filter::scope(change))?
             }
         };
-        (important || !self.only_important).then_some(important)
+        Ok((important || !self.only_important).then_some(important))
     }
 }
 

@@ -1,7 +1,10 @@
 //! Which changes a scheduler wants: Buildbot's `ChangeFilter` (`buildbot/changes/filter.py`,
 //! `buildbot/util/ssfilter.py`, 4.3.0).
 
-use crate::{Change, Json, Pattern, expression::Expression};
+use crate::{
+    Change, Json, Pattern,
+    expression::{EvaluationError, Expression},
+};
 
 /// Conditions on a change, all of which have to hold.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -52,13 +55,17 @@ pub enum Test {
 }
 
 impl ChangeFilter {
-    /// Whether a change is wanted. Where its expression has no value, it is not.
-    pub fn accepts(&self, change: &Change) -> bool {
-        self.conditions.iter().all(|condition| condition.holds(change))
-            && self
-                .expression
-                .as_ref()
-                .is_none_or(|expression| expression.is_true(&scope(change)) == Ok(true))
+    /// Whether a change is wanted.
+    ///
+    /// # Errors
+    ///
+    /// If its expression has no value.
+    pub fn accepts(&self, change: &Change) -> Result<bool, EvaluationError> {
+        let holds = self.conditions.iter().all(|condition| condition.holds(change));
+        match &self.expression {
+            Some(expression) if holds => expression.is_true(&scope(change)),
+            _ => Ok(holds),
+        }
     }
 
     /// The values that an attribute is limited to, where the filter names them.
@@ -117,7 +124,9 @@ mod tests {
     }
 
     fn accepts(attribute: Attribute, test: Test, change: &Change) -> bool {
-        ChangeFilter { conditions: vec![Condition { attribute, test }], expression: None }.accepts(change)
+        ChangeFilter { conditions: vec![Condition { attribute, test }], expression: None }
+            .accepts(change)
+            .unwrap()
     }
 
     #[test]
@@ -151,13 +160,13 @@ mod tests {
 
     #[test]
     fn expressions_see_the_change() {
-        let filter = |text: &str| ChangeFilter {
-            conditions: Vec::new(),
-            expression: Some(Expression::parse(text).unwrap()),
+        let accepts = |text: &str, change: &Change| {
+            let expression = Some(Expression::parse(text).unwrap());
+            ChangeFilter { conditions: Vec::new(), expression }.accepts(change)
         };
         let change = Change { files: vec!["a".into()], author: "ann".into(), ..Change::default() };
-        assert!(filter("change.files | length == 1 and change.who == 'ann'").accepts(&change));
-        assert!(!filter("change.branch").accepts(&change));
-        assert!(!filter("1 / 0").accepts(&change));
+        assert_eq!(accepts("change.files | length == 1 and change.who == 'ann'", &change), Ok(true));
+        assert_eq!(accepts("change.branch", &change), Ok(false));
+        assert!(accepts("1 / 0", &change).is_err());
     }
 }

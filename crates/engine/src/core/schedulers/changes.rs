@@ -34,10 +34,22 @@ impl Core {
         let Some(state) = self.schedulers.get(&scheduler) else { return };
         let Some(config) = state.config.clone() else { return };
         let Some(interest) = config.kind.interest() else { return };
-        if !interest.filter.accepts(change) {
-            return;
-        }
-        let Some(important) = interest.importance(change) else { return };
+        let importance = interest
+            .filter
+            .accepts(change)
+            .and_then(|accepted| if accepted { interest.importance(change) } else { Ok(None) });
+        let important = match importance {
+            Ok(Some(important)) => important,
+            Ok(None) => return,
+            Err(error) => {
+                tracing::warn!(
+                    scheduler = config.name,
+                    error = &error as &dyn std::error::Error,
+                    "it cannot be told whether a scheduler wants a change; it is left out"
+                );
+                return;
+            }
+        };
         if config.kind.creates_absolute_source_stamps() {
             self.record_change(scheduler, id, change);
         }
