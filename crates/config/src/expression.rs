@@ -30,12 +30,12 @@ pub(crate) fn read(value: Value<'_>, names: &[&str]) -> Option<Expression> {
     };
     let mut known = true;
     for name in expression.names() {
-        if !names.contains(&&*name) {
+        if !names.contains(&name.as_str()) {
             known = false;
             let there = names.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ");
-            let at = text.find(&name).unwrap_or(0);
+            let at = text.find(name.as_str()).unwrap_or(0);
             sink.error(value.inside(text, at..at + name.len()), format!("there is no `{name}` here")).help(
-                nearest(&name, names.iter().copied())
+                nearest(name, names.iter().copied())
                     .map_or_else(|| format!("there is {there}"), |meant| format!("did you mean `{meant}`?")),
             );
         }

@@ -82,9 +82,8 @@ impl Renderable {
                     .collect::<Result<_, RenderError>>()?,
             ),
             Self::Expression(expression) => {
-                let names = expression.names().into_iter();
-                let scope =
-                    names.filter_map(|name| context.named(&name).map(|value| (name, value))).collect();
+                let names = expression.names().iter();
+                let scope = names.filter_map(|name| Some((name.clone(), context.named(name)?))).collect();
                 expression.evaluate(&scope)?
             }
             Self::Property { name, default, default_when_false } => match context.property(name) {

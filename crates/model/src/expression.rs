@@ -16,17 +16,14 @@ use std::{
 };
 
 use minijinja::{Environment, Error, ErrorKind, UndefinedBehavior, Value, value::Serde};
-use regex::{Regex, RegexBuilder};
 use serde_json::Map;
 
-use crate::{Json, Results, template::is_true};
+use crate::{Json, Pattern, Results, template::is_true};
 
 /// How many steps of its machine an expression may take.
 const FUEL: u64 = 50_000;
 /// How long its text may be, in bytes.
 const MAX_LENGTH: usize = 4096;
-/// How much memory a regular expression may take, in bytes.
-const MAX_REGEX: usize = 1 << 20;
 
 static ENVIRONMENT: LazyLock<Environment<'static>> = LazyLock::new(|| {
     let mut environment = Environment::new();
@@ -45,6 +42,7 @@ static ENVIRONMENT: LazyLock<Environment<'static>> = LazyLock::new(|| {
 pub struct Expression {
     source: Arc<str>,
     compiled: Arc<minijinja::Expression<'static, 'static>>,
+    names: Arc<BTreeSet<String>>,
 }
 
 /// Why a text is no expression.
@@ -89,7 +87,8 @@ impl Expression {
         {
             return Err(ExpressionError { range: 0..source.len(), message: one_line(&error) });
         }
-        Ok(Self { source: source.into(), compiled: Arc::new(compiled) })
+        let names = compiled.undeclared_variables(false).into_iter().filter(|name| !is_constant(name));
+        Ok(Self { source: source.into(), names: Arc::new(names.collect()), compiled: Arc::new(compiled) })
     }
 
     /// Its text.
@@ -98,8 +97,8 @@ impl Expression {
     }
 
     /// The names that it takes from its surroundings, such as `prop`.
-    pub fn names(&self) -> BTreeSet<String> {
-        self.compiled.undeclared_variables(false).into_iter().filter(|name| !is_constant(name)).collect()
+    pub fn names(&self) -> &BTreeSet<String> {
+        &self.names
     }
 
     /// Its value, where `scope` has what its names mean. What is not there is JSON's null.
@@ -148,12 +147,10 @@ fn is_constant(name: &str) -> bool {
 
 /// Whether `text` is a text that has the regular expression `pattern` somewhere.
 fn matching(text: &Value, pattern: &str) -> Result<bool, Error> {
-    let regex: Regex = RegexBuilder::new(pattern).size_limit(MAX_REGEX).build().map_err(|error| {
-        let reason = error.to_string();
-        let reason = reason.lines().last().unwrap_or_default().trim_start_matches("error: ");
+    let regex = Pattern::parse(pattern).map_err(|reason| {
         Error::new(ErrorKind::InvalidOperation, format!("{pattern:?} is no regular expression: {reason}"))
     })?;
-    Ok(text.as_str().is_some_and(|text| regex.is_match(text)))
+    Ok(text.as_str().is_some_and(|text| regex.search(text).is_some()))
 }
 
 fn one_line(error: &Error) -> String {
@@ -193,6 +190,7 @@ mod tests {
             ("results in [SUCCESS, WARNINGS]", json!(false)),
             ("prop['got-revision']", json!("abc")),
             ("prop.branch is matching('^release/[0-9.]+$')", json!(true)),
+            ("prop.branch is matching('/(?!2)')", json!(true)),
             ("'x' if prop.deploy else prop.jobs * 2", json!(8)),
             ("prop.branch ~ '-' ~ prop.jobs", json!("release/1.2-4")),
             ("prop.nothing", Json::Null),
@@ -223,7 +221,7 @@ mod tests {
     #[test]
     fn names_are_those_of_the_surroundings() {
         let expression = Expression::parse("prop.x == SUCCESS and (chnge.who | lower) in range(3)").unwrap();
-        assert_eq!(expression.names(), BTreeSet::from(["chnge".to_owned(), "prop".to_owned()]));
+        assert_eq!(*expression.names(), BTreeSet::from(["chnge".to_owned(), "prop".to_owned()]));
     }
 
     #[test]
