@@ -311,9 +311,9 @@ fn properties(table: &Table<'_>) -> Vec<(String, Renderable)> {
             continue;
         }
         let Some(read) = value.read(Kind::Any) else { continue };
-        if let Some(reference) = unfit(&read) {
+        if let Some(unfit) = unfit(&read) {
             value
-                .error(format!("a property of a scheduler cannot hold `%({reference})s`"))
+                .error(format!("a property of a scheduler cannot hold `{unfit}`"))
                 .help("it is stored with the request, before there is a worker, for all to see");
         } else {
             properties.push((name.to_owned(), read));
@@ -322,14 +322,17 @@ fn properties(table: &Table<'_>) -> Vec<(String, Renderable)> {
     properties
 }
 
-/// A secret, or something of a worker, in a value.
-fn unfit(value: &Renderable) -> Option<Reference> {
+/// A secret, or something of a worker or a build, in a value.
+fn unfit(value: &Renderable) -> Option<String> {
     match value {
         Renderable::Text(template) => template
             .references()
             .into_iter()
             .find(|reference| matches!(reference, Reference::Secret(_) | Reference::Worker(_)))
-            .cloned(),
+            .map(|reference| format!("%({reference})s")),
+        Renderable::Expression(expression) => {
+            expression.names().iter().find(|name| !matches!(name.as_str(), "prop" | "src")).cloned()
+        }
         Renderable::List(values) => values.iter().find_map(unfit),
         Renderable::Dict(entries) => entries.iter().find_map(|(_, value)| unfit(value)),
         Renderable::Property { default, .. } => unfit(default),

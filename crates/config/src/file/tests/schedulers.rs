@@ -162,6 +162,14 @@ fn priorities_and_properties_may_depend_on_what_is_built() {
             "13:44 a property of a scheduler cannot hold `%(worker:host)s` [it is stored with the request, before there is a worker, for all to see]",
         ],
     );
+    let expressions = "properties = { a = { expression = \"prop.x ~ src.branch\" }, b = { expression = \"worker.name\" }, c = [{ expression = \"results\" }] }";
+    refused(
+        &format!("type = \"AnyBranchScheduler\"\n{expressions}"),
+        &[
+            "12:64 a property of a scheduler cannot hold `worker` [it is stored with the request, before there is a worker, for all to see]",
+            "12:100 a property of a scheduler cannot hold `results` [it is stored with the request, before there is a worker, for all to see]",
+        ],
+    );
 }
 
 #[test]
