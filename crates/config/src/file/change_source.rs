@@ -2,7 +2,7 @@
 
 use std::{path::PathBuf, sync::Arc, time::Duration};
 
-use ::model::template::Template;
+use ::model::template::{Reference, Template};
 use toml::de::DeValue;
 
 use super::Names;
@@ -144,9 +144,23 @@ pub(super) fn read<'a>(value: Value<'a>, names: &mut Names<'a>) -> Option<GitPol
 }
 
 /// All of them, now that secrets are known.
-pub(super) fn finish(pollers: Vec<GitPoller>, secrets: &Arc<Secrets>) -> Vec<Arc<ChangeSource>> {
-    let with = |poller| Arc::new(GitPoller { secrets: Arc::clone(secrets), ..poller });
+pub(super) fn finish(pollers: Vec<GitPoller>, secrets: &Secrets) -> Vec<Arc<ChangeSource>> {
+    let with = |poller: GitPoller| {
+        let secrets = poller.ssh.as_ref().map(|ssh| Arc::new(named(ssh, secrets)));
+        Arc::new(GitPoller { secrets: secrets.unwrap_or_default(), ..poller })
+    };
     pollers.into_iter().map(|poller| Arc::new(ChangeSource::GitPoller(with(poller)))).collect()
+}
+
+/// The secrets that ssh is let in with: a poller begins anew with other ones.
+fn named(ssh: &Ssh, secrets: &Secrets) -> Secrets {
+    let templates = [Some(&ssh.private_key), ssh.host_key.as_ref(), ssh.known_hosts.as_ref()];
+    let references = templates.into_iter().flatten().flat_map(Template::references);
+    let secret = |reference: &Reference| match reference {
+        Reference::Secret(name) => Some((name.clone(), secrets.get(name)?.clone())),
+        _ => None,
+    };
+    Secrets(references.filter_map(secret).collect())
 }
 
 /// Whether somebody's password is in front of the host.

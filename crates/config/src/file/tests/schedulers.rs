@@ -287,6 +287,31 @@ fn pollers_are_read() {
 }
 
 #[test]
+fn a_poller_has_the_secrets_of_its_ssh() {
+    use crate::ChangeSource;
+
+    let directory = tempfile::tempdir().unwrap();
+    fs::create_dir(directory.path().join("secrets")).unwrap();
+    for name in ["key", "host", "other"] {
+        fs::write(directory.path().join("secrets").join(name), name).unwrap();
+    }
+    let poller = |ssh: &str| {
+        let master = "[master]\nsecrets-directory = \"secrets\"\n";
+        let step =
+            "[[builder.step]]\ntype = \"ShellCommand\"\ncommand = \"%(secret:other)s%(secret:host)s\"\n";
+        let text =
+            format!("{master}{MINIMAL}{step}[[change-source]]\ntype = \"GitPoller\"\nrepourl = \"r\"\n{ssh}");
+        let loaded = parse(&text, "ganger.toml", directory.path()).unwrap();
+        let ChangeSource::GitPoller(poller) = &*loaded.config.change_sources[0];
+        poller.secrets.iter().map(|(name, _)| name.to_owned()).collect::<Vec<_>>()
+    };
+    assert!(poller("").is_empty());
+    assert_eq!(poller("sshPrivateKey = \"%(secret:key)s\""), ["key"]);
+    let both = "sshPrivateKey = \"%(secret:key)s\"\nsshHostKey = \"ssh-rsa %(secret:host)s\"";
+    assert_eq!(poller(both), ["host", "key"]);
+}
+
+#[test]
 fn a_force_scheduler_has_defaults() {
     let read = scheduler("type = \"ForceScheduler\"\ncodebases = [\"a\", \"b\"]");
     let SchedulerKind::Force(force) = &read.kind else { panic!("{read:?}") };
