@@ -1,6 +1,6 @@
 //! Pools of containers.
 
-use std::{error::Error, net::SocketAddr, sync::Arc};
+use std::{error::Error, sync::Arc};
 
 use config::{Pool, PoolProblem};
 use model::docker::Template;
@@ -27,16 +27,9 @@ pub(super) fn provider(
 
 /// How the machines of a pool are made.
 fn settings(suppliers: &Suppliers, pool: &Pool, template: &Arc<Template>) -> Result<Settings, NoAddress> {
-    let here = if template.is_here() { suppliers.here() } else { elsewhere(&suppliers.listen) };
+    let here = if template.is_here() { suppliers.here() } else { suppliers.elsewhere() };
     let master = pool.master.clone().or(here).ok_or(NoAddress)?;
     Ok(Settings::new(&pool.spec.name, &suppliers.deployment, &master, Arc::clone(template)))
-}
-
-/// The first address that is bound and is not this machine's alone.
-fn elsewhere(listen: &[String]) -> Option<String> {
-    let mut addresses = listen.iter().filter_map(|address| address.strip_prefix("tcp:"));
-    let is_here = |address: SocketAddr| address.ip().is_loopback() || address.ip().is_unspecified();
-    addresses.find(|address| !address.parse().is_ok_and(is_here)).map(str::to_owned)
 }
 
 /// All that stands against a pool's machines, as far as that shows without asking the engine.
@@ -66,22 +59,4 @@ pub(super) async fn preflight(suppliers: &Suppliers, pool: &Pool, template: &Arc
         help: found.help.map(str::to_owned),
     };
     found.into_iter().map(shown).collect()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[track_caller]
-    fn check(listen: &[&str], found: Option<&str>) {
-        let listen: Vec<_> = listen.iter().map(|address| (*address).to_owned()).collect();
-        assert_eq!(elsewhere(&listen).as_deref(), found);
-    }
-
-    #[test]
-    fn a_container_finds_the_first_address_that_is_not_this_machines_alone() {
-        check(&["unix:/x", "tcp:127.0.0.1:1", "tcp:172.17.0.1:2", "tcp:10.0.0.1:3"], Some("172.17.0.1:2"));
-        check(&["tcp:0.0.0.0:9989", "tcp:[::1]:9989", "tcp:[::]:1"], None);
-        check(&["tcp:ci.example.org:9989"], Some("ci.example.org:9989"));
-    }
 }

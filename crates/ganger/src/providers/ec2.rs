@@ -28,7 +28,7 @@ fn settings(
         pool: pool.spec.name.clone(),
         deployment: suppliers.deployment.clone(),
         template: Arc::clone(template),
-        master: address(suppliers, pool).ok_or(NoAddress)?,
+        master: pool.master.clone().or_else(|| suppliers.elsewhere()).ok_or(NoAddress)?,
         enroll: enroll.address,
         fingerprint: enroll.fingerprint,
     })
@@ -76,13 +76,4 @@ pub(super) async fn preflight(suppliers: &Suppliers, pool: &Pool, template: &Arc
         help: found.help,
     };
     found.into_iter().map(shown).collect()
-}
-
-/// Where machines elsewhere find the master: an address of this machine alone is none for them.
-fn address(suppliers: &Suppliers, pool: &Pool) -> Option<String> {
-    pool.master.clone().or_else(|| {
-        let here = suppliers.here()?;
-        let elsewhere = here.parse::<std::net::SocketAddr>().is_ok_and(|address| !address.ip().is_loopback());
-        elsewhere.then_some(here)
-    })
 }

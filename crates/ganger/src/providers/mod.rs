@@ -204,6 +204,13 @@ impl Suppliers {
         Some(bound.to_string())
     }
 
+    /// Where machines find the master: the first address that is not this machine's alone.
+    fn elsewhere(&self) -> Option<String> {
+        let mut addresses = self.listen.iter().filter_map(|address| address.strip_prefix("tcp:"));
+        let is_here = |address: SocketAddr| address.ip().is_loopback() || address.ip().is_unspecified();
+        addresses.find(|address| !address.parse().is_ok_and(is_here)).map(str::to_owned)
+    }
+
     fn settings(&self, pool: &Pool, template: &LocalTemplate, master: &str) -> Settings {
         let trouble = &template.trouble;
         Settings {
@@ -235,15 +242,28 @@ impl Suppliers {
 mod tests {
     use super::*;
 
-    #[track_caller]
-    fn check(listen: &[&str], here: Option<&str>) {
+    fn suppliers(listen: &[&str]) -> Suppliers {
         let listen = listen.iter().map(|address| (*address).to_owned()).collect();
-        let suppliers = Suppliers { deployment: String::new(), listen, enroll: None };
-        assert_eq!(suppliers.here().as_deref(), here);
+        Suppliers { deployment: String::new(), listen, enroll: None }
+    }
+
+    #[test]
+    fn a_machine_finds_the_first_address_that_is_not_this_machines_alone() {
+        #[track_caller]
+        fn check(listen: &[&str], found: Option<&str>) {
+            assert_eq!(suppliers(listen).elsewhere().as_deref(), found);
+        }
+        check(&["unix:/x", "tcp:127.0.0.1:1", "tcp:172.17.0.1:2", "tcp:10.0.0.1:3"], Some("172.17.0.1:2"));
+        check(&["tcp:0.0.0.0:9989", "tcp:[::1]:9989", "tcp:[::]:1"], None);
+        check(&["tcp:ci.example.org:9989"], Some("ci.example.org:9989"));
     }
 
     #[test]
     fn a_local_worker_finds_the_first_plain_address() {
+        #[track_caller]
+        fn check(listen: &[&str], here: Option<&str>) {
+            assert_eq!(suppliers(listen).here().as_deref(), here);
+        }
         check(&["unix:/x", "tls:0.0.0.0:1", "tcp:10.0.0.1:2", "tcp:10.0.0.1:3"], Some("10.0.0.1:2"));
         check(&["tcp:0.0.0.0:9989"], Some("127.0.0.1:9989"));
         check(&["tcp:[::]:9989"], Some("[::1]:9989"));
