@@ -5,10 +5,7 @@ use std::{
 };
 
 use config::{Secrets, Ssh};
-use model::{
-    Json,
-    template::{Context, RenderError},
-};
+use model::template::{Context, RenderError};
 use secrecy::ExposeSecret as _;
 use tempfile::TempDir;
 
@@ -77,18 +74,6 @@ fn quoted(path: &Path) -> String {
 struct Only<'a>(&'a Secrets);
 
 impl Context for Only<'_> {
-    fn property(&self, _: &str) -> Option<Json> {
-        None
-    }
-
-    fn source(&self, _: &str, _: &str) -> Option<Json> {
-        None
-    }
-
-    fn worker(&self, _: &str) -> Option<Json> {
-        None
-    }
-
     fn secret(&self, name: &str) -> Option<String> {
         Some(self.0.get(name)?.expose_secret().to_owned())
     }

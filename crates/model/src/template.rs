@@ -32,19 +32,27 @@ use serde_json::Value as Json;
 pub use self::python::{is_true, to_text};
 use crate::expression::EvaluationError;
 
-/// What a template can ask for.
+/// What a template can ask for. Where nothing else is said, nothing is there.
 pub trait Context {
     /// The property `name`.
-    fn property(&self, name: &str) -> Option<Json>;
+    fn property(&self, _name: &str) -> Option<Json> {
+        None
+    }
 
     /// An attribute (`branch`, `revision`, `repository`, `project`, `codebase`) of the source stamp of `codebase`.
-    fn source(&self, codebase: &str, attribute: &str) -> Option<Json>;
+    fn source(&self, _codebase: &str, _attribute: &str) -> Option<Json> {
+        None
+    }
 
     /// What the worker said of itself at login, by name.
-    fn worker(&self, name: &str) -> Option<Json>;
+    fn worker(&self, _name: &str) -> Option<Json> {
+        None
+    }
 
     /// The secret `name`. Whoever renders with secrets keeps the outcome out of logs.
-    fn secret(&self, name: &str) -> Option<String>;
+    fn secret(&self, _name: &str) -> Option<String> {
+        None
+    }
 
     /// What a name of an expression stands for (`prop`, `src`, …).
     fn named(&self, _name: &str) -> Option<Json> {

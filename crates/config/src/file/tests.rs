@@ -76,15 +76,6 @@ impl Context for Nothing {
     fn property(&self, name: &str) -> Option<Json> {
         (name == "zero").then(|| json!(0))
     }
-    fn source(&self, _: &str, _: &str) -> Option<Json> {
-        None
-    }
-    fn worker(&self, _: &str) -> Option<Json> {
-        None
-    }
-    fn secret(&self, _: &str) -> Option<String> {
-        None
-    }
     fn named(&self, name: &str) -> Option<Json> {
         (name == "results").then(|| json!(2))
     }

@@ -195,14 +195,6 @@ impl Context for Surroundings<'_> {
         stamp.facts().get(attribute).cloned()
     }
 
-    fn worker(&self, _: &str) -> Option<Json> {
-        None
-    }
-
-    fn secret(&self, _: &str) -> Option<String> {
-        None
-    }
-
     fn named(&self, name: &str) -> Option<Json> {
         let prop = || self.properties.iter().map(|(name, property)| (name.clone(), property.value.clone()));
         match name {
