@@ -14,6 +14,7 @@ pub mod metadata;
 pub mod order;
 pub mod plan;
 pub mod pools;
+pub mod preflight;
 pub mod provider;
 pub mod sim;
 
@@ -27,5 +28,6 @@ pub use crate::{
         Admission, Applicant, EnrollError, EnrollRefusal, Login, LoginRefusal, Mint, Papers, PoolState,
         PoolStatus, Pools, Proof, Setup,
     },
+    preflight::{Finding, Verdict},
     provider::{Capabilities, Offering, Provider, ProviderError},
 };

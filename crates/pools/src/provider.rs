@@ -134,6 +134,22 @@ pub struct Offering {
     pub loss_per_hour: f64,
 }
 
+impl Offering {
+    /// All that a provider without a market has: machines of one kind, at one price.
+    pub fn only(name: &str, price: Money) -> Self {
+        Self {
+            name: name.to_owned(),
+            instance_type: name.to_owned(),
+            family: name.to_owned(),
+            market: Market::OnDemand,
+            price,
+            bid: None,
+            performance: 1.0,
+            loss_per_hour: 0.0,
+        }
+    }
+}
+
 /// What a call is for. Sent again unchanged with the same token.
 #[derive(Clone, Debug)]
 pub struct LaunchRequest {
@@ -159,6 +175,30 @@ pub struct LaunchRequest {
     /// Proves at enrollment that a machine came from this call: [`crate::metadata::Enroll::ticket`]. The same each time the
     /// call is made, also after a restart.
     pub ticket: Option<SecretString>,
+}
+
+impl LaunchRequest {
+    /// Refuses what is not for a provider of this pool and deployment that has only this offering.
+    ///
+    /// # Errors
+    ///
+    /// As a provider answers such a call.
+    pub fn check(&self, pool: &str, deployment: &str, only: &Offering) -> Result<(), ProviderError> {
+        let Offering { name, price, .. } = only;
+        if self.offering != *name {
+            let text = format!("there is no offering `{}` here, only `{name}`", self.offering);
+            return Err(ProviderError::config("UnknownOffering", text));
+        }
+        if (&*self.pool, &*self.deployment) != (pool, deployment) {
+            let text = format!("the machines of pool `{}` are asked of pool `{pool}`", self.pool);
+            return Err(ProviderError::config("WrongPool", text));
+        }
+        if self.price_cap.is_some_and(|cap| cap < *price) {
+            let text = format!("a machine costs {price} an hour, more than it may");
+            return Err(ProviderError::capacity("PriceTooHigh", text));
+        }
+        Ok(())
+    }
 }
 
 /// Something else that a call may buy.
@@ -193,6 +233,29 @@ pub struct Launched {
     pub short: Option<ProviderError>,
     /// What stands against single offerings of the call, by their names.
     pub refused: Vec<(String, ProviderError)>,
+}
+
+impl Launched {
+    /// The answer to a call whose machines were started one by one: an error where none was.
+    ///
+    /// # Errors
+    ///
+    /// Why there is none.
+    pub fn one_by_one(
+        started: impl IntoIterator<Item = Result<Machine, ProviderError>>,
+    ) -> Result<Self, ProviderError> {
+        let mut launched = Self::default();
+        for machine in started {
+            match machine {
+                Ok(machine) => launched.machines.push(machine),
+                Err(error) => launched.short = Some(error),
+            }
+        }
+        match launched.short.take() {
+            Some(error) if launched.machines.is_empty() => Err(error),
+            short => Ok(Self { short, ..launched }),
+        }
+    }
 }
 
 /// A machine as its provider sees it.
@@ -246,6 +309,18 @@ pub struct ProviderError {
     pub code: String,
     /// In words.
     pub text: String,
+}
+
+impl ProviderError {
+    /// What is configured or asked for cannot work.
+    pub fn config(code: &str, text: String) -> Self {
+        Self { kind: ErrorKind::Config, code: code.to_owned(), text }
+    }
+
+    /// There is nothing to be had.
+    pub fn capacity(code: &str, text: String) -> Self {
+        Self { kind: ErrorKind::Capacity, code: code.to_owned(), text }
+    }
 }
 
 /// What is to be done about an error.

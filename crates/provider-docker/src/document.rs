@@ -1,6 +1,6 @@
 //! What a container finds in `/run/ganger`: the machine's document, and a `buildbot.tac` that starts a worker by it.
 
-use pools::{ProviderError, metadata::Document, provider::ErrorKind};
+use pools::{ProviderError, metadata::Document};
 use secrecy::{ExposeSecret, SecretString};
 use tar::{Builder, EntryType, Header};
 
@@ -12,11 +12,7 @@ const TAC: &str = "run/ganger/buildbot.tac";
 
 /// The document as text.
 pub(crate) fn text(document: &Document) -> Result<SecretString, ProviderError> {
-    document.to_json().map_err(|error| ProviderError {
-        kind: ErrorKind::Config,
-        code: "Document".to_owned(),
-        text: error.to_string(),
-    })
+    document.to_json().map_err(|error| ProviderError::config("Document", error.to_string()))
 }
 
 /// An archive with both, of which only its owner can read the document.

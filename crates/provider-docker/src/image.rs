@@ -84,11 +84,8 @@ async fn pull(engine: &Docker, name: &str) -> Result<(), ProviderError> {
 }
 
 fn missing(name: &str) -> ProviderError {
-    ProviderError {
-        kind: ErrorKind::Config,
-        code: "NoImage".to_owned(),
-        text: format!("the engine has no image {name:?}, and `autopull` is not set"),
-    }
+    let text = format!("the engine has no image {name:?}, and `autopull` is not set");
+    ProviderError::config("NoImage", text)
 }
 
 fn ended_early() -> ProviderError {

@@ -23,7 +23,7 @@ mod provider;
 mod settings;
 
 pub use crate::{
-    preflight::{Finding, Verdict, preflight},
+    preflight::preflight,
     provider::Docker,
     settings::{Settings, SettingsError},
 };

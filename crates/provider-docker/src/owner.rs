@@ -4,7 +4,7 @@ use std::io::{self, Read as _};
 
 use bollard::{Docker, query_parameters::DownloadFromContainerOptions};
 use futures_util::StreamExt as _;
-use pools::{ProviderError, provider::ErrorKind};
+use pools::ProviderError;
 
 use crate::engine::explain;
 
@@ -54,11 +54,8 @@ fn lookup(passwd: &str, name: &str) -> Option<u32> {
 }
 
 fn unknown(name: &str, problem: &str) -> ProviderError {
-    ProviderError {
-        kind: ErrorKind::Config,
-        code: "User".to_owned(),
-        text: format!("the image runs as user {name:?}, {problem}: say with `user` by which number"),
-    }
+    let text = format!("the image runs as user {name:?}, {problem}: say with `user` by which number");
+    ProviderError::config("User", text)
 }
 
 #[cfg(test)]

@@ -2,50 +2,12 @@
 
 use bollard::{Docker, models::SystemInfo, query_parameters::InspectNetworkOptions};
 use model::docker::{Pull, Template};
-use pools::{ProviderError, provider::ErrorKind};
+use pools::{Finding, ProviderError, provider::ErrorKind};
 
 use crate::{
     Settings,
     engine::{self, explain, status},
 };
-
-/// What was found about one thing.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Finding {
-    /// About what.
-    pub subject: &'static str,
-    /// Whether it will do.
-    pub verdict: Verdict,
-    /// What was found.
-    pub text: String,
-    /// What to do, if something is to be done.
-    pub help: Option<&'static str>,
-}
-
-/// Whether something will do.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Verdict {
-    /// It will.
-    Good,
-    /// Nobody can say before it is needed.
-    Doubtful,
-    /// It will not.
-    Bad,
-}
-
-impl Finding {
-    fn good(subject: &'static str, text: impl Into<String>) -> Self {
-        Self { subject, verdict: Verdict::Good, text: text.into(), help: None }
-    }
-
-    fn doubtful(subject: &'static str, text: impl Into<String>, help: &'static str) -> Self {
-        Self { subject, verdict: Verdict::Doubtful, text: text.into(), help: Some(help) }
-    }
-
-    fn bad(subject: &'static str, text: impl Into<String>, help: &'static str) -> Self {
-        Self { verdict: Verdict::Bad, ..Self::doubtful(subject, text, help) }
-    }
-}
 
 /// Asks the engine whether machines like this can be had, up to `max` at once. Starts nothing, makes nothing.
 pub async fn preflight(settings: &Settings, max: u32) -> Vec<Finding> {

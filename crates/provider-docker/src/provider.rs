@@ -19,7 +19,7 @@ use bollard::{
 use futures_util::{StreamExt as _, stream};
 use model::docker::Credentials;
 use pools::{
-    Capabilities, Market, Offering, Provider, ProviderError, Token,
+    Capabilities, Offering, Provider, ProviderError, Token,
     metadata::{self, Document},
     provider::{Answer, ApiBudget, ErrorKind, LaunchRequest, Launched, Look, Machine, MachineStatus, Member},
 };
@@ -158,7 +158,7 @@ impl Inner {
             found = self.made(&name).await?;
         }
         let Some(found) = found.filter(|found| found.machine.token.as_ref() == Some(&request.token)) else {
-            return Err(config(
+            return Err(ProviderError::config(
                 "NameInUse",
                 format!("the engine has another container {name}, which this pool did not make"),
             ));
@@ -299,6 +299,11 @@ impl Inner {
         Ok(())
     }
 
+    /// What there is to buy.
+    fn offering(&self) -> Offering {
+        Offering::only(OFFERING, self.settings.template.price)
+    }
+
     /// Whether a container that ended by itself was kept for long enough.
     fn is_due(&self, found: &Found) -> bool {
         let mut ended = self.ended.lock().unwrap_or_else(PoisonError::into_inner);
@@ -308,18 +313,8 @@ impl Inner {
 
 impl Provider for Docker {
     fn capabilities(&self) -> Answer<'_, Capabilities> {
-        let offering = Offering {
-            name: OFFERING.to_owned(),
-            instance_type: OFFERING.to_owned(),
-            family: OFFERING.to_owned(),
-            market: Market::OnDemand,
-            price: self.0.settings.template.price,
-            bid: None,
-            performance: 1.0,
-            loss_per_hour: 0.0,
-        };
         let capabilities = Capabilities {
-            offerings: vec![offering],
+            offerings: vec![self.0.offering()],
             batch: BATCH,
             stops: true,
             api: ApiBudget { calls: 20, calls_per_second: 10.0, instances: 100, instances_per_second: 10.0 },
@@ -333,35 +328,12 @@ impl Provider for Docker {
     fn launch(&self, request: LaunchRequest) -> Answer<'_, Launched> {
         Box::pin(async move {
             let settings = &self.0.settings;
-            if request.offering != OFFERING {
-                let text = format!("there is no offering `{}` here, only `{OFFERING}`", request.offering);
-                return Err(config("UnknownOffering", text));
-            }
-            if (&request.pool, &request.deployment) != (&settings.pool, &settings.deployment) {
-                let text =
-                    format!("the machines of pool `{}` are asked of pool `{}`", request.pool, settings.pool);
-                return Err(config("WrongPool", text));
-            }
-            if request.price_cap.is_some_and(|cap| cap < settings.template.price) {
-                let text = format!("a machine costs {} an hour, more than it may", settings.template.price);
-                return Err(capacity("PriceTooHigh", text));
-            }
+            request.check(&settings.pool, &settings.deployment, &self.0.offering())?;
             let _launching = self.0.launching.lock().await;
             let image = self.0.image(&request).await?;
             let members: Vec<_> =
                 request.members.iter().map(|member| self.0.hire(&request, member, &image)).collect();
-            let hired = stream::iter(members).buffered(AT_ONCE).collect::<Vec<_>>();
-            let mut launched = Launched::default();
-            for hired in hired.await {
-                match hired {
-                    Ok(machine) => launched.machines.push(machine),
-                    Err(error) => launched.short = Some(error),
-                }
-            }
-            match launched.short.take() {
-                Some(error) if launched.machines.is_empty() => Err(error),
-                short => Ok(Launched { short, ..launched }),
-            }
+            Launched::one_by_one(stream::iter(members).buffered(AT_ONCE).collect::<Vec<_>>().await)
         })
     }
 
@@ -450,21 +422,16 @@ impl Provider for Docker {
 }
 
 fn unknown(provider_id: &str) -> ProviderError {
-    config("NotFound", format!("there is no machine {provider_id:?} here"))
+    ProviderError::config("NotFound", format!("there is no machine {provider_id:?} here"))
 }
 
 fn gone(name: &str) -> ProviderError {
-    capacity("Gone", format!("{name} has ended, and does not come back"))
+    ProviderError::capacity("Gone", format!("{name} has ended, and does not come back"))
 }
 
 fn useless(name: &str) -> ProviderError {
-    capacity("NoSecret", format!("{name} was not started before its secret was lost, and is of no use now"))
-}
-
-fn capacity(code: &str, text: String) -> ProviderError {
-    ProviderError { kind: ErrorKind::Capacity, code: code.to_owned(), text }
-}
-
-fn config(code: &str, text: String) -> ProviderError {
-    ProviderError { kind: ErrorKind::Config, code: code.to_owned(), text }
+    ProviderError::capacity(
+        "NoSecret",
+        format!("{name} was not started before its secret was lost, and is of no use now"),
+    )
 }

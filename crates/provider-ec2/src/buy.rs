@@ -31,17 +31,17 @@ impl Inner {
         }
         let offer = offers.iter().find(|offer| offer.name == request.offering).ok_or_else(|| {
             let text = format!("there is no offering `{}` here (any more)", request.offering);
-            error::config("UnknownOffering", text)
+            ProviderError::config("UnknownOffering", text)
         })?;
         if (&request.pool, &request.deployment) != (&settings.pool, &settings.deployment) {
             let text = format!("the machines of pool `{}` are asked of `{}`", request.pool, settings.pool);
-            return Err(error::config("WrongPool", text));
+            return Err(ProviderError::config("WrongPool", text));
         }
         if let Some(cap) = request.price_cap
             && (cap < Money(0) || (offer.market == Market::OnDemand && cap < offer.price))
         {
             let text = format!("{} costs {} an hour, more than it may", offer.name, offer.price);
-            return Err(error::capacity("PriceTooHigh", text));
+            return Err(ProviderError::capacity("PriceTooHigh", text));
         }
         let region = self.region_of(offer);
         let client = self.client(region).await;
@@ -196,7 +196,7 @@ fn had(request: &LaunchRequest, machines: Vec<Machine>) -> Launched {
     let missing = request.members.len().saturating_sub(machines.len());
     let short = (missing > 0).then(|| {
         let text = format!("EC2 has {missing} machines fewer than were asked for");
-        error::capacity("InsufficientInstanceCapacity", text)
+        ProviderError::capacity("InsufficientInstanceCapacity", text)
     });
     Launched { machines, short, ..Launched::default() }
 }

@@ -217,16 +217,6 @@ fn kind(class: Class, spot: bool) -> ErrorKind {
     }
 }
 
-/// What is configured cannot work.
-pub(crate) fn config(code: &str, text: String) -> ProviderError {
-    ProviderError { kind: ErrorKind::Config, code: code.to_owned(), text }
-}
-
-/// There is nothing to be had.
-pub(crate) fn capacity(code: &str, text: String) -> ProviderError {
-    ProviderError { kind: ErrorKind::Capacity, code: code.to_owned(), text }
-}
-
 /// An answer's HTTP status.
 pub(crate) trait Status {
     fn status(&self) -> u16;

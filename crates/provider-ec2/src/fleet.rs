@@ -189,7 +189,7 @@ fn short(missing: usize, none: bool, refused: &[(String, ProviderError)]) -> Pro
         text.push_str(if at == 0 { ": " } else { ", " });
         text.push_str(&format!("{} for {name}", error.code));
     }
-    error::capacity(code, text)
+    ProviderError::capacity(code, text)
 }
 
 /// What was bought, or could not be.

@@ -68,7 +68,7 @@ pub(crate) fn wanted(image: &str, placement: usize, placements: usize) -> Option
 }
 
 async fn look_up(clients: &Region, region: &str, image: &Image) -> Result<String, ProviderError> {
-    let missing = |text: String| error::config("InvalidAMIID.NotFound", text);
+    let missing = |text: String| ProviderError::config("InvalidAMIID.NotFound", text);
     match image {
         Image::Id(id) => Ok(id.clone()),
         Image::Newest { name, location, owners } => {
@@ -125,7 +125,7 @@ fn newest(found: Vec<Found>, location: Option<&str>) -> Result<Option<String>, P
         return Ok(newest.and_then(|image| image.image_id));
     };
     let pattern = Regex::new(&format!("^(?:{location})")).map_err(|error| {
-        error::config("InvalidParameterValue", format!("`valid_ami_location_regex`: {error}"))
+        ProviderError::config("InvalidParameterValue", format!("`valid_ami_location_regex`: {error}"))
     })?;
     let mut matching = Vec::new();
     for image in found {

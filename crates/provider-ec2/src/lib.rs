@@ -31,7 +31,7 @@ mod user_data;
 mod warnings;
 
 pub use crate::{
-    preflight::{Finding, Verdict, preflight},
+    preflight::preflight,
     provider::Ec2,
     settings::{Settings, SettingsError},
 };

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use aws_sdk_ec2::{Client, error::ProvideErrorMetadata, types::InstanceType};
 use model::{InstanceId, pool::Money};
 use pools::{
-    Market, ProviderError, Token,
+    Finding, Market, ProviderError, Token,
     provider::{LaunchRequest, Member},
 };
 
@@ -17,47 +17,9 @@ use crate::{
     template, user_data,
 };
 
-/// What was found about one thing.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Finding {
-    /// About what.
-    pub subject: String,
-    /// Whether it will do.
-    pub verdict: Verdict,
-    /// What was found.
-    pub text: String,
-    /// What to do, if something is to be done.
-    pub help: Option<String>,
-}
-
-/// Whether something will do.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Verdict {
-    /// It will.
-    Good,
-    /// Nobody can say before it is needed.
-    Doubtful,
-    /// It will not.
-    Bad,
-}
-
-impl Finding {
-    fn good(subject: &str, text: impl Into<String>) -> Self {
-        Self { subject: subject.to_owned(), verdict: Verdict::Good, text: text.into(), help: None }
-    }
-
-    fn doubtful(subject: &str, text: impl Into<String>, help: &str) -> Self {
-        let help = Some(help.to_owned());
-        Self { subject: subject.to_owned(), verdict: Verdict::Doubtful, text: text.into(), help }
-    }
-
-    fn bad(subject: &str, text: impl Into<String>, help: &str) -> Self {
-        Self { verdict: Verdict::Bad, ..Self::doubtful(subject, text, help) }
-    }
-
-    fn refused(subject: &str, error: &ProviderError) -> Self {
-        Self::bad(subject, error.to_string(), help(&error.code))
-    }
+/// What the provider's refusal says.
+fn refused(subject: &str, error: &ProviderError) -> Finding {
+    Finding::bad(subject, error.to_string(), help(&error.code))
 }
 
 /// What to do about an error code.
@@ -108,7 +70,7 @@ pub async fn preflight(settings: &Settings) -> Vec<Finding> {
     let inner = &provider.0;
     let offers = match inner.find_offers().await {
         Ok(offers) => offers,
-        Err(error) => return vec![Finding::refused("types and their prices", &error)],
+        Err(error) => return vec![refused("types and their prices", &error)],
     };
     for region in inner.regions() {
         let client = inner.client(&region).await;
@@ -119,7 +81,7 @@ pub async fn preflight(settings: &Settings) -> Vec<Finding> {
                 format!("EC2 answers; {} machines of this pool are there", machines.len()),
             )),
             Err(error) => {
-                findings.push(Finding::refused(&subject, &error));
+                findings.push(refused(&subject, &error));
                 // Everything else would fail by the same.
                 continue;
             }
@@ -164,7 +126,7 @@ async fn types(inner: &Inner, client: &Client, region: &str, offers: &[Offer]) -
                 }
                 None => Finding::bad(&subject, "there is no such type in this region", "name another one"),
             },
-            Err(error) => Finding::refused(&subject, &error::told("DescribeInstanceTypes", &error, false)),
+            Err(error) => refused(&subject, &error::told("DescribeInstanceTypes", &error, false)),
         });
     }
     findings
@@ -215,7 +177,7 @@ async fn images(inner: &Inner, client: &Client, region: &str) -> Vec<Finding> {
             Some(image) => match inner.images.id(&inner.clients(region).await, region, image).await {
                 Ok(id) => id,
                 Err(error) => {
-                    findings.push(Finding::refused(&subject, &error));
+                    findings.push(refused(&subject, &error));
                     continue;
                 }
             },
@@ -238,7 +200,7 @@ async fn images(inner: &Inner, client: &Client, region: &str) -> Vec<Finding> {
                 }
                 None => Finding::bad(&subject, format!("there is no {id} here"), help("InvalidAMIID")),
             },
-            Err(error) => Finding::refused(&subject, &error::told("DescribeImages", &error, false)),
+            Err(error) => refused(&subject, &error::told("DescribeImages", &error, false)),
         });
     }
     findings
@@ -251,7 +213,7 @@ async fn launches(inner: &Inner, client: &Client, region: &str, offers: &[Offer]
         let subject = format!("{region}: launch of {}", offer.name);
         findings.push(match dry(inner, client, offer).await {
             Ok(()) => Finding::good(&subject, "EC2 would start machines like that"),
-            Err(error) => Finding::refused(&subject, &error),
+            Err(error) => refused(&subject, &error),
         });
     }
     findings
@@ -278,7 +240,7 @@ async fn fleet(inner: &Inner, client: &Client, region: &str, offers: &[Offer]) -
         Some(error) if error.code == "DryRunOperation" => {
             Finding::good(&subject, "EC2 would make one for the pool's fleets")
         }
-        Some(error) => Finding::refused(&subject, &error),
+        Some(error) => refused(&subject, &error),
         None => Finding::bad(&subject, "the endpoint does not know DryRun, and made one", "delete it"),
     });
     let subject = format!("{region}: fleets");
@@ -287,7 +249,7 @@ async fn fleet(inner: &Inner, client: &Client, region: &str, offers: &[Offer]) -
     let data = match user_data::of(settings, settings.text().ok().flatten().as_deref(), &request) {
         Ok(data) => data,
         Err(error) => {
-            findings.push(Finding::refused(&subject, &error));
+            findings.push(refused(&subject, &error));
             return findings;
         }
     };
@@ -298,7 +260,7 @@ async fn fleet(inner: &Inner, client: &Client, region: &str, offers: &[Offer]) -
         Some(error) if error.code == "DryRunOperation" || error.code.contains("LaunchTemplate") => {
             Finding::good(&subject, "EC2 would choose among what competes")
         }
-        Some(error) => Finding::refused(&subject, &error),
+        Some(error) => refused(&subject, &error),
         None => Finding::bad(
             &subject,
             "the endpoint does not know DryRun of CreateFleet",
@@ -336,9 +298,10 @@ async fn dry(inner: &Inner, client: &Client, offer: &Offer) -> Result<(), Provid
     let call = launch::call(client, settings, offer, image, &data, &request).dry_run(true);
     match call.send().await {
         // A service that does not know DryRun has started one.
-        Ok(_) => {
-            Err(error::config("NotDry", "the endpoint does not know DryRun, and started a machine".into()))
-        }
+        Ok(_) => Err(ProviderError::config(
+            "NotDry",
+            "the endpoint does not know DryRun, and started a machine".into(),
+        )),
         Err(error) if error.code() == Some("DryRunOperation") => Ok(()),
         Err(error) => Err(error::told("RunInstances", &error, offer.market == Market::Spot)),
     }
@@ -348,9 +311,8 @@ async fn dry(inner: &Inner, client: &Client, offer: &Offer) -> Result<(), Provid
 async fn prices(inner: &Inner, offers: &[Offer]) -> Vec<Finding> {
     let Some(spot) = &inner.settings.template.spot else { return Vec::new() };
     let (quotes, silent) = inner.quotes().await;
-    let refused = |(region, error): &(String, ProviderError)| {
-        Finding::refused(&format!("{region}: spot prices"), error)
-    };
+    let refused =
+        |(region, error): &(String, ProviderError)| refused(&format!("{region}: spot prices"), error);
     let mut findings: Vec<_> = silent.iter().map(refused).collect();
     let says = |offer: &&Offer| quotes.contains_key(inner.region_of(offer));
     for offer in offers.iter().filter(|offer| offer.market == Market::Spot).filter(says) {
@@ -358,7 +320,7 @@ async fn prices(inner: &Inner, offers: &[Offer]) -> Vec<Finding> {
         let quote = match inner.quote(offer, &quotes).await {
             Ok(quote) => quote,
             Err(error) => {
-                findings.push(Finding::refused(&subject, &error));
+                findings.push(refused(&subject, &error));
                 continue;
             }
         };

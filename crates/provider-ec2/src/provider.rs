@@ -161,7 +161,10 @@ impl Inner {
         let found = self.client(region).await.describe_subnets().subnet_ids(subnet).send().await;
         let found = found.map_err(|error| error::told("DescribeSubnets", &error, false))?;
         let zone = found.subnets().first().and_then(|found| found.availability_zone()).ok_or_else(|| {
-            error::config("InvalidSubnetID.NotFound", format!("there is no subnet {subnet} in {region}"))
+            ProviderError::config(
+                "InvalidSubnetID.NotFound",
+                format!("there is no subnet {subnet} in {region}"),
+            )
         })?;
         zones().insert(subnet.to_owned(), zone.to_owned());
         Ok(zone.to_owned())
@@ -333,7 +336,7 @@ fn is_id(id: &str) -> bool {
 }
 
 fn gone(id: &str) -> ProviderError {
-    error::config("InvalidInstanceID.NotFound", format!("EC2 has no instance {id:?} of this pool"))
+    ProviderError::config("InvalidInstanceID.NotFound", format!("EC2 has no instance {id:?} of this pool"))
 }
 
 impl Provider for Ec2 {

@@ -64,7 +64,7 @@ impl Inner {
         let offers = Offer::all(template, |region| found.get(region).cloned().unwrap_or_default());
         if offers.is_empty() {
             let text = "no type of machine is as `[pool.ec2.requirements]` say".to_owned();
-            return Err(error::config("NoSuchType", text));
+            return Err(ProviderError::config("NoSuchType", text));
         }
         let offers = Arc::new(offers);
         *self.offers.lock().unwrap_or_else(PoisonError::into_inner) = Arc::clone(&offers);

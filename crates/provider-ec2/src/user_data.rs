@@ -9,7 +9,7 @@ use pools::{
 };
 use secrecy::{ExposeSecret, SecretString};
 
-use crate::{Settings, error};
+use crate::Settings;
 
 /// The most bytes that EC2 takes, before they are packed for the call.
 pub(crate) const LIMIT: usize = 16 * 1024;
@@ -28,19 +28,19 @@ pub(crate) fn of(
         ec2::Enrollment::Identity => {
             let Some(given) = &request.ticket else {
                 let text = "the call has no ticket, so no machine of it could enroll".to_owned();
-                return Err(error::config("NoTicket", text));
+                return Err(ProviderError::config("NoTicket", text));
             };
             ticket = Some(given.clone());
         }
         ec2::Enrollment::Secret => {
             let [member] = &request.members[..] else {
                 let text = "machines with a secret each are started one by one".to_owned();
-                return Err(error::config("TooMany", text));
+                return Err(ProviderError::config("TooMany", text));
             };
             instance = Some(member.instance);
             let Some(given) = &member.secret else {
                 let text = "its secret was lost before it was started, so it would be of no use".to_owned();
-                return Err(error::capacity("NoSecret", text));
+                return Err(ProviderError::capacity("NoSecret", text));
             };
             secret = Some(given.clone());
         }
@@ -71,7 +71,7 @@ pub(crate) fn of(
             ..Behaviour::default()
         },
     };
-    let wrong = |error: &dyn std::fmt::Display| error::config("InvalidUserData", error.to_string());
+    let wrong = |error: &dyn std::fmt::Display| ProviderError::config("InvalidUserData", error.to_string());
     let document = document.to_json().map_err(|error| wrong(&error))?;
     let data = match text {
         None => document,

@@ -8,7 +8,7 @@ use std::{
 };
 
 use pools::{
-    Capabilities, Market, Offering, Provider, ProviderError, Token,
+    Capabilities, Offering, Provider, ProviderError, Token,
     metadata::{self, Document},
     provider::{Answer, ApiBudget, ErrorKind, LaunchRequest, Launched, Look, Machine, MachineStatus, Member},
 };
@@ -120,7 +120,7 @@ impl Inner {
         let _changing = self.yard.changing().map_err(io_error)?;
         let mut record = match self.yard.read(&name).map_err(io_error)? {
             Some(record) if !self.is_ours(&record) || record.token != request.token => {
-                return Err(config(
+                return Err(ProviderError::config(
                     "DirectoryInUse",
                     format!(
                         "the pool's directory has another {}, of pool `{}` and deployment `{}`: give the pool a \
@@ -144,14 +144,9 @@ impl Inner {
             },
         };
         let Some(secret) = &member.secret else {
-            return Err(ProviderError {
-                kind: ErrorKind::Capacity,
-                code: "NoSecret".to_owned(),
-                text: format!(
-                    "{} was not started before its secret was lost, and is of no use now",
-                    name.as_str()
-                ),
-            });
+            let name = name.as_str();
+            let text = format!("{name} was not started before its secret was lost, and is of no use now");
+            return Err(ProviderError::capacity("NoSecret", text));
         };
         let document = Document {
             version: Document::VERSION,
@@ -269,6 +264,11 @@ impl Inner {
         }
     }
 
+    /// What there is to buy.
+    fn offering(&self) -> Offering {
+        Offering::only(OFFERING, self.settings.price)
+    }
+
     /// All machines, and those that are still to be stopped or ended. Blocks.
     fn survey(self: &Arc<Self>) -> io::Result<(Vec<Machine>, Vec<Name>)> {
         let (mut machines, mut unfinished) = (Vec::new(), Vec::new());
@@ -293,18 +293,8 @@ impl Inner {
 
 impl Provider for Local {
     fn capabilities(&self) -> Answer<'_, Capabilities> {
-        let offering = Offering {
-            name: OFFERING.to_owned(),
-            instance_type: OFFERING.to_owned(),
-            family: OFFERING.to_owned(),
-            market: Market::OnDemand,
-            price: self.0.settings.price,
-            bid: None,
-            performance: 1.0,
-            loss_per_hour: 0.0,
-        };
         let capabilities = Capabilities {
-            offerings: vec![offering],
+            offerings: vec![self.0.offering()],
             batch: BATCH,
             stops: true,
             api: ApiBudget {
@@ -324,37 +314,11 @@ impl Provider for Local {
     fn launch(&self, request: LaunchRequest) -> Answer<'_, Launched> {
         Box::pin(async move {
             let settings = &self.0.settings;
-            if request.offering != OFFERING {
-                let text = format!("there is no offering `{}` here, only `{OFFERING}`", request.offering);
-                return Err(config("UnknownOffering", text));
-            }
-            if (&request.pool, &request.deployment) != (&settings.pool, &settings.deployment) {
-                let text =
-                    format!("the machines of pool `{}` are asked of pool `{}`", request.pool, settings.pool);
-                return Err(config("WrongPool", text));
-            }
-            if request.price_cap.is_some_and(|cap| cap < settings.price) {
-                return Err(ProviderError {
-                    kind: ErrorKind::Capacity,
-                    code: "PriceTooHigh".to_owned(),
-                    text: format!("a machine costs {} an hour, more than it may", settings.price),
-                });
-            }
-            let launched = self.0.blocking(move |inner| {
-                let mut launched = Launched::default();
-                for member in &request.members {
-                    match inner.hire(&request, member) {
-                        Ok(machine) => launched.machines.push(machine),
-                        Err(error) => launched.short = Some(error),
-                    }
-                }
-                Ok(launched)
+            request.check(&settings.pool, &settings.deployment, &self.0.offering())?;
+            let started = self.0.blocking(move |inner| {
+                Ok(request.members.iter().map(|member| inner.hire(&request, member)).collect::<Vec<_>>())
             });
-            let mut launched = launched.await.map_err(io_error)?;
-            match launched.short.take() {
-                Some(error) if launched.machines.is_empty() => Err(error),
-                short => Ok(Launched { short, ..launched }),
-            }
+            Launched::one_by_one(started.await.map_err(io_error)?)
         })
     }
 
@@ -413,11 +377,7 @@ impl Provider for Local {
 }
 
 fn unknown(provider_id: &str) -> ProviderError {
-    config("NotFound", format!("there is no machine {provider_id:?} here"))
-}
-
-fn config(code: &str, text: String) -> ProviderError {
-    ProviderError { kind: ErrorKind::Config, code: code.to_owned(), text }
+    ProviderError::config("NotFound", format!("there is no machine {provider_id:?} here"))
 }
 
 /// By what can be done about it: room comes back by itself, rights do not.

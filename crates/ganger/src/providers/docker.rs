@@ -4,10 +4,10 @@ use std::{error::Error, sync::Arc};
 
 use config::{Pool, PoolProblem};
 use model::docker::Template;
-use pools::Provider;
+use pools::{Finding, Provider};
 use provider_docker::{Docker, Settings};
 
-use super::{Finding, Suppliers, Verdict};
+use super::Suppliers;
 
 /// No container of a pool can find the master.
 #[derive(Debug, thiserror::Error)]
@@ -47,16 +47,5 @@ pub(super) fn problems(suppliers: &Suppliers, pool: &Pool, template: &Arc<Templa
 /// What the engine says to all of it.
 pub(super) async fn preflight(suppliers: &Suppliers, pool: &Pool, template: &Arc<Template>) -> Vec<Finding> {
     let Ok(settings) = settings(suppliers, pool, template) else { return Vec::new() };
-    let found = provider_docker::preflight(&settings, pool.spec.max).await;
-    let shown = |found: provider_docker::Finding| Finding {
-        subject: found.subject.to_owned(),
-        verdict: match found.verdict {
-            provider_docker::Verdict::Good => Verdict::Good,
-            provider_docker::Verdict::Doubtful => Verdict::Doubtful,
-            provider_docker::Verdict::Bad => Verdict::Bad,
-        },
-        text: found.text,
-        help: found.help.map(str::to_owned),
-    };
-    found.into_iter().map(shown).collect()
+    provider_docker::preflight(&settings, pool.spec.max).await
 }

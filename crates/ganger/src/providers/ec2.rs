@@ -4,9 +4,9 @@ use std::{error::Error, sync::Arc};
 
 use config::{Pool, PoolProblem};
 use model::ec2::Template;
-use pools::Provider;
+use pools::{Finding, Provider, Verdict};
 
-use super::{Finding, NoAddress, NoEnrollment, Suppliers, Verdict};
+use super::{NoAddress, NoEnrollment, Suppliers};
 
 /// The provider of a pool.
 pub(super) fn provider(
@@ -64,16 +64,5 @@ pub(super) async fn preflight(suppliers: &Suppliers, pool: &Pool, template: &Arc
             return vec![Finding { subject, verdict: Verdict::Bad, text, help: None }];
         }
     };
-    let found = provider_ec2::preflight(&settings).await;
-    let shown = |found: provider_ec2::Finding| Finding {
-        subject: found.subject,
-        verdict: match found.verdict {
-            provider_ec2::Verdict::Good => Verdict::Good,
-            provider_ec2::Verdict::Doubtful => Verdict::Doubtful,
-            provider_ec2::Verdict::Bad => Verdict::Bad,
-        },
-        text: found.text,
-        help: found.help,
-    };
-    found.into_iter().map(shown).collect()
+    provider_ec2::preflight(&settings).await
 }

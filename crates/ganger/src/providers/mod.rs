@@ -11,9 +11,8 @@ use std::{error::Error, net::SocketAddr, sync::Arc};
 
 use config::{Config, Endpoint, LocalTemplate, Pool, PoolProblem, PoolProvider};
 use engine::master::Providers;
-use pools::Provider;
+use pools::{Finding, Provider, Verdict};
 use provider_local::{Cgroup, Local, Settings, SettingsError, Trouble};
-use serde::Serialize;
 
 /// Makes providers for the pools of this installation.
 #[derive(Debug)]
@@ -74,26 +73,6 @@ impl Providers for Suppliers {
     }
 }
 
-/// What was found about one thing that a pool's machines need.
-#[derive(Clone, Debug, Serialize)]
-pub(crate) struct Finding {
-    pub(crate) subject: String,
-    pub(crate) verdict: Verdict,
-    pub(crate) text: String,
-    /// What to do, if something is to be done.
-    pub(crate) help: Option<String>,
-}
-
-/// Whether something will do.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "lowercase")]
-pub(crate) enum Verdict {
-    Good,
-    /// Nobody can say before it is needed.
-    Doubtful,
-    Bad,
-}
-
 /// Everything that could keep a pool from having machines, asked of whoever makes them. Nothing is started.
 pub(crate) async fn preflight(config: &Config, pool: &Pool) -> Vec<Finding> {
     let problems = problems(config, pool);
@@ -107,13 +86,12 @@ pub(crate) async fn preflight(config: &Config, pool: &Pool) -> Vec<Finding> {
         }
         _ => {}
     }
-    let subject = "machines".to_owned();
+    let subject = "machines";
     if problems.is_empty() {
-        let text = "this machine can start them".to_owned();
-        return vec![Finding { subject, verdict: Verdict::Good, text, help: None }];
+        return vec![Finding::good(subject, "this machine can start them")];
     }
     let bad = |problem: PoolProblem| Finding {
-        subject: problem.key.map_or_else(|| subject.clone(), |key| format!("`{key}`")),
+        subject: problem.key.map_or_else(|| subject.to_owned(), |key| format!("`{key}`")),
         verdict: Verdict::Bad,
         // Without a key the text says itself what to do.
         help: problem.key.map(|_| "change it in ganger.toml".to_owned()),

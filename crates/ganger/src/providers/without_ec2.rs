@@ -4,9 +4,9 @@ use std::{error::Error, sync::Arc};
 
 use config::{Pool, PoolProblem};
 use model::ec2::Template;
-use pools::Provider;
+use pools::{Finding, Provider};
 
-use super::{Finding, Suppliers};
+use super::Suppliers;
 
 /// This program was built without EC2.
 #[derive(Debug, thiserror::Error)]

@@ -4,11 +4,11 @@ use std::sync::Arc;
 
 use model::docker::{Credentials, Device, Template, Ulimit};
 use pools::{
-    Provider as _,
+    Provider as _, Verdict,
     metadata::Document,
     provider::{ErrorKind, MachineStatus},
 };
-use provider_docker::{Docker, Settings, Verdict, preflight};
+use provider_docker::{Docker, Settings, preflight};
 
 use crate::engine::{PASSWORD, Site};
 
@@ -89,7 +89,7 @@ async fn what_is_bad_is_found_before_anything_is_started() {
     template.runtime = Some("no-such-runtime".to_owned());
     let wrong = preflight(&site.settings, 2).await;
     let bad: Vec<_> =
-        wrong.iter().filter(|found| found.verdict == Verdict::Bad).map(|found| found.subject).collect();
+        wrong.iter().filter(|found| found.verdict == Verdict::Bad).map(|found| &*found.subject).collect();
     assert_eq!(bad, ["image", "network", "mem_limit", "cpus", "runtime"], "{wrong:?}");
     assert_eq!(site.ask(&["ps", "-aq"]), "", "something was made");
 }

@@ -7,10 +7,10 @@ use model::{
     pool::Money,
 };
 use pools::{
-    Provider as _,
+    Provider as _, Verdict,
     provider::{Alternative, ErrorKind, LaunchRequest},
 };
-use provider_ec2::{Ec2, Verdict, preflight};
+use provider_ec2::{Ec2, preflight};
 use testkit::ec2::proxy::{Fault, Market};
 
 use crate::site::{DEPLOYMENT, Site};

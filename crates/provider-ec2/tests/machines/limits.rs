@@ -2,10 +2,10 @@
 
 use model::ec2::{Bid, Enrollment, Image, Placement};
 use pools::{
-    Provider as _,
+    Provider as _, Verdict,
     provider::{LaunchRequest, Quota},
 };
-use provider_ec2::{Ec2, Verdict, error::ON_DEMAND_QUOTA, preflight};
+use provider_ec2::{Ec2, error::ON_DEMAND_QUOTA, preflight};
 use testkit::ec2::proxy::{Fault, Market};
 
 use crate::site::{DEPLOYMENT, Site};

@@ -4,7 +4,8 @@ use model::{
     ec2::{Enrollment, Requirements},
     pool::Money,
 };
-use provider_ec2::{Verdict, preflight};
+use pools::Verdict;
+use provider_ec2::preflight;
 
 use crate::site::{DEPLOYMENT, Site};
 

@@ -5,10 +5,10 @@ use model::{
     pool::Money,
 };
 use pools::{
-    Market,
+    Market, Verdict,
     provider::{ErrorKind, LaunchRequest},
 };
-use provider_ec2::{Verdict, preflight};
+use provider_ec2::preflight;
 use testkit::ec2::proxy::Fault;
 
 use crate::site::{DEPLOYMENT, Site};

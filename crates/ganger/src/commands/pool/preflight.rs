@@ -4,13 +4,14 @@ use std::{path::PathBuf, sync::Arc};
 
 use clap::Args;
 use config::{Config, Pool};
+use pools::{Finding, Verdict};
 use serde::Serialize;
 
 use crate::{
     commands::check::configuration_file,
     exit::{Exit, Failure},
     output::{self, bad, faint, for_terminal, good, strong, warning},
-    providers::{self, Finding, Verdict},
+    providers,
 };
 
 /// Ask the provider for everything that could keep machines from starting, now. Starts nothing, and needs no master.
