@@ -223,6 +223,12 @@ impl Pool {
         self.books = state.books.unwrap_or_default();
         self.written = self.books;
         self.state = state;
+        if self.spec.image.is_empty() {
+            // Until the provider says what its image is now, machines of the last one are as wanted as they were.
+            let canary = &self.state.learned.canary;
+            let last = canary.trial().or(canary.rejected()).or(canary.proven());
+            self.image = last.unwrap_or_default().to_owned();
+        }
     }
 
     /// One for rows whose pool nobody configured: nothing is started, and what is there goes.

@@ -349,6 +349,32 @@ fn an_image_that_the_provider_finds_is_tried_like_one_that_is_configured() {
 }
 
 #[test]
+fn machines_of_an_image_that_was_found_outlive_a_restart() {
+    let mut unnamed = spec(4);
+    (unnamed.image, unnamed.idle) = (String::new(), model::pool::Idle::Forever);
+    let mut world = World::new(vec![unnamed]);
+    world.offers.image = Some("ami-1".to_owned());
+    let capabilities = world.offers.clone();
+    world.tell(Event::Offers { pool: "linux".to_owned(), capabilities });
+    world.ask(2, 0);
+    world.until(900, "built", |world| world.done == 2);
+    world.run(60);
+    let good = world.in_state(State::Idle);
+    assert!(!good.is_empty());
+    // The provider does not say at once what its image is.
+    let found = world.offers.image.take();
+    world.crash();
+    world.run(600);
+    world.offers.image = found;
+    let capabilities = world.offers.clone();
+    world.tell(Event::Offers { pool: "linux".to_owned(), capabilities });
+    world.run(600);
+    for id in good {
+        assert_eq!(world.rows[&id].state, State::Idle, "{:?}", world.said(ReasonCode::OldTemplate));
+    }
+}
+
+#[test]
 fn where_looking_is_cheap_a_machine_that_goes_holds_its_place_for_seconds_only() {
     let mut world = World::with(vec![spec(1)], PoolLimits::default());
     world.offers.look = Look { going: Duration::from_secs(1), coming: Duration::from_secs(5) };
