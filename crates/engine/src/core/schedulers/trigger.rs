@@ -51,13 +51,23 @@ impl Core {
             triggered.push(TriggeredScheduler { scheduler: config.name.clone(), requests });
         }
         self.reply(reply, Answer::Triggered(triggered));
-        if !trigger.waits || open.is_empty() {
+        if !trigger.waits {
             return self.reply(reply, Answer::Done);
         }
-        for request in &open {
-            if let Some(request) = self.requests.get_mut(request) {
+        open.retain(|&request| match self.requests.get_mut(&request) {
+            Some(request) => {
                 request.waiter = Some(reply);
+                true
             }
+            // A later one of the same call has made it superfluous.
+            None => {
+                let (results, builds) = (Results::Skipped, Vec::new());
+                self.reply(reply, Answer::TriggeredRequest { request, results, builds });
+                false
+            }
+        });
+        if open.is_empty() {
+            return self.reply(reply, Answer::Done);
         }
         self.waiting.insert(reply, Waiting { build: trigger.build, open });
         self.note_waits(now, trigger.build, Some(reply));

@@ -71,6 +71,25 @@ fn a_build_that_waits_hears_of_every_request() {
 }
 
 #[test]
+fn a_request_that_another_of_the_same_call_makes_superfluous_is_not_waited_for() {
+    let text = farm(
+        &[("w1", 2), ("w2", 1)],
+        &[("parent", &["w1"]), ("one", &["w2"])],
+        "[[scheduler]]\nname = \"t1\"\ntype = \"Triggerable\"\nbuilderNames = [\"one\"]\n",
+    );
+    let mut world = World::new(&text.replace("collapseRequests = false", "collapseRequests = true"));
+    world.connect(1, "w1").force(&["parent"], 0);
+    world.trigger(&["t1", "t1"], true).expect_actions(
+        "Triggered([TriggeredScheduler { scheduler: \"t1\", requests: [BuildRequestId(2)] }, TriggeredScheduler { scheduler: \"t1\", requests: [BuildRequestId(3)] }])
+         TriggeredRequest { request: BuildRequestId(2), results: Skipped, builds: [] }",
+    );
+    world.connect(2, "w2").finish(2, Results::Success).expect_actions(
+        "TriggeredRequest { request: BuildRequestId(3), results: Success, builds: [TriggeredBuild { builder: \"one\", builder_id: BuilderId(2), number: BuildNumber(1), results: Success }] }
+         Done",
+    );
+}
+
+#[test]
 fn rows_say_who_has_triggered_them() {
     let mut world = site("");
     world.trigger(&["t1"], true);
