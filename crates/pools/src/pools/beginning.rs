@@ -293,7 +293,8 @@ impl Pools {
         pool.machines.resize(api.instances.max(1), api.instances_per_second, now);
         pool.asked = 0;
         let to_find = pool.spec.image.is_empty();
-        let found = capabilities.image.clone().filter(|image| to_find && *image != pool.image);
+        let found =
+            capabilities.image.clone().filter(|image| to_find && !image.is_empty() && *image != pool.image);
         pool.capabilities = Some(capabilities);
         if let Some(image) = found {
             self.image_found(now, at, image);

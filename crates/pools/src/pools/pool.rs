@@ -226,7 +226,7 @@ impl Pool {
         if self.spec.image.is_empty() {
             // Until the provider says what its image is now, machines of the last one are as wanted as they were.
             let canary = &self.state.learned.canary;
-            let last = canary.trial().or(canary.rejected()).or(canary.proven());
+            let last = canary.trial().or_else(|| canary.rejected()).or_else(|| canary.proven());
             self.image = last.unwrap_or_default().to_owned();
         }
     }
