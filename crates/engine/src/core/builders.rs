@@ -183,8 +183,12 @@ impl Core {
         if let Some(now) = now {
             group.heads.insert((now, id));
         }
-        if before.is_some() {
+        if let Some(before) = before {
             self.recheck_blocked(group_id);
+            if now.is_none_or(|now| now > before) {
+                let kept = self.reserved.get_mut().remove(&group_id);
+                self.left.extend(kept.into_iter().flatten());
+            }
         }
     }
 }

@@ -13,7 +13,6 @@ use super::{
     Core,
     builders::{Group, GroupId, HeadKey, QueueKey},
     facts::WorkerFacts,
-    locks::Lock,
     slots::config_of,
     workers::Worker,
 };
@@ -52,29 +51,28 @@ impl Core {
                 self.waiting(key, builder, needs.get(builder).cloned().unwrap_or_default())
             })
             .collect();
-        for index in asking {
-            self.put_aside_what_no_machine_may_start(&mut demand, index);
-        }
+        self.put_aside_what_no_machine_may_start(&mut demand, &asking);
         demand.elsewhere = self.elsewhere(&demand, &members);
         demand
     }
 
-    /// Requests of a builder that its `canStartBuild` would let no new machine build.
-    fn put_aside_what_no_machine_may_start(&self, demand: &mut Demand, index: usize) {
-        let Some(builder) = demand.builders.get(index) else { return };
-        let (id, pools) = (builder.id, &builder.pools);
-        let hirers: Vec<_> = pools.iter().filter_map(|pool| Some((pool, self.hirers.get(pool)?))).collect();
-        let machines: Vec<_> =
-            hirers.iter().map(|(pool, hirer)| (&***pool, config_of(&hirer.config, pool))).collect();
-        let may = |request| {
-            machines.iter().any(|(pool, config)| {
-                self.lets_facts_start(id, request, &WorkerFacts { config, pool: Some(pool), running: 0 })
-            })
-        };
-        let permit = demand.permits.len();
-        let mut is_needed = false;
-        for waiting in demand.requests.iter_mut().filter(|waiting| waiting.builder == index) {
-            if !may(waiting.request) {
+    /// Requests that the `canStartBuild` of their builder, one of these, would let no new machine build.
+    fn put_aside_what_no_machine_may_start(&self, demand: &mut Demand, asking: &[usize]) {
+        if asking.is_empty() {
+            return;
+        }
+        let configs = self.hirers.iter().map(|(pool, hirer)| (pool, config_of(&hirer.config, pool)));
+        let configs: BTreeMap<&Arc<str>, config::Worker> = configs.collect();
+        let asking: BTreeSet<usize> = asking.iter().copied().collect();
+        let (permit, mut is_needed) = (demand.permits.len(), false);
+        for waiting in demand.requests.iter_mut().filter(|waiting| asking.contains(&waiting.builder)) {
+            let Some(builder) = demand.builders.get(waiting.builder) else { continue };
+            let may = builder.pools.iter().any(|pool| {
+                let machine =
+                    configs.get(pool).map(|config| WorkerFacts { config, pool: Some(pool), running: 0 });
+                machine.is_some_and(|machine| self.lets_facts_start(builder.id, waiting.request, &machine))
+            });
+            if !may {
                 waiting.needs.push(Need { permit, units: 1 });
                 is_needed = true;
             }
@@ -94,17 +92,15 @@ impl Core {
     ) -> Vec<Need> {
         let need = |(name, mode): &'a (Arc<str>, LockMode)| {
             let key = (Arc::clone(name), None);
-            let max = self.lock_max(&key).unwrap_or(0);
             let permit = *known.entry(name).or_insert_with(|| {
-                let free = self.locks.get(&key).map_or(max, Lock::free);
+                let free = match self.locks.get(&key) {
+                    Some(lock) => lock.free(),
+                    None => self.lock_max(&key).unwrap_or(0),
+                };
                 permits.push(Permit { name: format!("lock {name}").into(), is_lock: true, free });
                 permits.len() - 1
             });
-            let units = match mode {
-                LockMode::Counting(units) => *units,
-                LockMode::Exclusive => max,
-            };
-            Need { permit, units }
+            Need { permit, units: self.units(&key, *mode) }
         };
         group.locks.master.iter().map(need).collect()
     }

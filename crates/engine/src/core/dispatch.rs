@@ -9,7 +9,7 @@
 //! A pair of builder and worker is startable when both have what it takes but for locks that are the same everywhere;
 //! those are looked at last ([`super::locks`]).
 
-use std::collections::btree_map::Entry;
+use std::collections::{BTreeMap, btree_map::Entry};
 
 use config::{NextBuild, NextWorker};
 use model::{BuildRequestId, BuilderId, Time, WorkerId};
@@ -33,7 +33,8 @@ pub(super) struct Pair {
 impl Core {
     /// `builder` has got a request, or may run where it could not before: starts what can be started of it.
     ///
-    /// Looks at no more workers than run this very builder, and one.
+    /// Looks at no more workers than run this very builder, and one; with locks of workers also at those that are kept for
+    /// others, and at their groups.
     pub(super) fn offer_builder(&mut self, now: Time, builder: BuilderId) {
         while let Some(pair) = self.pair_of(builder) {
             if !self.start_pair(now, pair) {
@@ -44,15 +45,16 @@ impl Core {
 
     /// `worker` has got room: gives it the builds that it can take, the most urgent first.
     ///
-    /// Looks at the groups the worker is in, and in each at no more builders than the worker runs, and one.
+    /// Looks at the groups the worker is in, and in each at no more builders than the worker runs, and one; where groups
+    /// want the same lock of it, at all of them for each.
     pub(super) fn offer_worker(&mut self, now: Time, worker: WorkerId) {
         while self.pairs_on(worker).into_iter().any(|pair| self.start_pair(now, pair)) {}
     }
 
     /// Starts the most urgent build of a group, or has it wait for a lock. Whether one was started.
     pub(super) fn offer_group(&mut self, now: Time, group: GroupId) -> bool {
-        let heads = self.groups.get(&group).map(|group| &group.heads);
-        let pair = heads.and_then(|heads| heads.iter().find_map(|(_, builder)| self.pair_of(*builder)));
+        let group = self.groups.get(&group).filter(|group| !group.free.is_empty());
+        let pair = group.and_then(|group| group.heads.iter().find_map(|(_, builder)| self.pair_of(*builder)));
         pair.is_some_and(|pair| self.start_pair(now, pair))
     }
 
@@ -122,17 +124,25 @@ impl Core {
         request: BuildRequestId,
         mut workers: Vec<WorkerId>,
     ) -> Vec<WorkerId> {
-        let place = |id: &WorkerId| {
-            let worker = self.workers.get(id)?;
-            let pool = worker.place.as_ref().map(|place| &*place.pool);
-            config.workers.iter().position(|name| *name == worker.name || Some(name.as_str()) == pool)
+        let in_order = || {
+            let names = config.workers.iter().enumerate().rev();
+            let places: BTreeMap<&str, usize> = names.map(|(place, name)| (name.as_str(), place)).collect();
+            move |id: &WorkerId| {
+                let worker = self.workers.get(id)?;
+                let own = places.get(&*worker.name);
+                let pool = worker.place.as_ref().and_then(|place| places.get(&*place.pool));
+                own.into_iter().chain(pool).min().copied()
+            }
         };
         match by {
             NextWorker::LeastLoaded => {}
             NextWorker::MostLoaded => workers.sort_by_key(|id| {
                 std::cmp::Reverse(self.workers.get(id).map_or(0, |worker| worker.running.len()))
             }),
-            NextWorker::InOrder => workers.sort_by_key(|id| place(id).unwrap_or(usize::MAX)),
+            NextWorker::InOrder => {
+                let place = in_order();
+                workers.sort_by_cached_key(|id| place(id).unwrap_or(usize::MAX));
+            }
             NextWorker::Score(expression) => workers.sort_by_cached_key(|worker| {
                 self.workers.get(worker).map(|worker| self.rank_of_worker(expression, id, request, worker))
             }),
@@ -192,13 +202,18 @@ impl Core {
         }
         let waits =
             |other: &Group, free: &FreeKey| !other.locks.worker.is_empty() && !other.free.contains(free);
-        let others = worker.groups.iter().filter(|other| **other != own);
-        others.filter_map(|other| self.groups.get(other)).any(|other| {
+        let comes_first = |other: &GroupId| {
+            let Some(other) = self.groups.get(other) else { return false };
             self.look();
             worker.free_key.is_some_and(|free| waits(other, &free))
                 && self.worker_locks_clash(id, &group.locks, &other.locks)
                 && self.first_on(id, worker, other).is_some_and(|(theirs, ..)| theirs < head)
-        })
+        };
+        let first = worker.groups.iter().filter(|other| **other != own).find(|other| comes_first(other));
+        if let Some(first) = first {
+            self.reserved.borrow_mut().entry(*first).or_default().insert(id);
+        }
+        first.is_some()
     }
 
     /// Brings the groups of a worker in line with whether it can take a build now.

@@ -12,6 +12,7 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
+    ops::RangeBounds,
     sync::Arc,
     time::Duration,
 };
@@ -146,6 +147,14 @@ impl Core {
         accesses.iter().filter_map(claim).collect()
     }
 
+    /// How many units of a lock an access takes.
+    pub(super) fn units(&self, key: &LockKey, mode: LockMode) -> u32 {
+        match mode {
+            LockMode::Counting(units) => units,
+            LockMode::Exclusive => self.lock_max(key).unwrap_or(0),
+        }
+    }
+
     fn lock(&mut self, key: &LockKey) -> &mut Lock {
         let max = self.lock_max(key);
         let lock = self.locks.entry(key.clone()).or_default();
@@ -162,7 +171,7 @@ impl Core {
 
     /// Whether a request finds room for this, whatever other requests want.
     fn fits(&self, key: &LockKey, mode: LockMode) -> bool {
-        self.looked_at.set(self.looked_at.get() + 1);
+        self.look();
         match self.locks.get(key) {
             Some(lock) => lock.load().admits(mode, lock.max),
             None => Load::default().admits(mode, self.lock_max(key).unwrap_or(0)),
@@ -247,16 +256,18 @@ impl Core {
     pub(super) fn give_back(&mut self, now: Time, build: BuildId, locks: &StepLocks) {
         match locks.ticket {
             None => self.release(build, &locks.claims),
-            Some(ticket) => {
-                for (key, mode) in &locks.claims {
-                    let Some(lock) = self.locks.get_mut(key) else { continue };
-                    if lock.line.remove(&ticket).is_some() {
-                        lock.queued.remove(*mode);
-                    }
-                }
-            }
+            Some(ticket) => self.leave_line(ticket, &locks.claims),
         }
         self.locks_freed(now, &locks.claims);
+    }
+
+    fn leave_line(&mut self, ticket: u64, claims: &[Claim]) {
+        for (key, mode) in claims {
+            let Some(lock) = self.locks.get_mut(key) else { continue };
+            if lock.line.remove(&ticket).is_some() {
+                lock.queued.remove(*mode);
+            }
+        }
     }
 
     /// Gives a lock to the first steps in line. Looks at no more of them than it has units for, and one.
@@ -265,7 +276,7 @@ impl Core {
         let mut ahead = lock.held;
         let mut first = Vec::new();
         for (ticket, (build, mode)) in &lock.line {
-            self.looked_at.set(self.looked_at.get() + 1);
+            self.look();
             if !ahead.admits(*mode, lock.max) {
                 break;
             }
@@ -289,7 +300,7 @@ impl Core {
             let Some(lock) = self.locks.get(key) else { return false };
             let mut ahead = lock.held;
             for (_, (_, mode)) in lock.line.range(..ticket) {
-                self.looked_at.set(self.looked_at.get() + 1);
+                self.look();
                 ahead.add(*mode);
                 if !ahead.admits(LockMode::Counting(0), lock.max) {
                     return false;
@@ -301,12 +312,7 @@ impl Core {
             return;
         }
         let (step, claims, waited) = (*step, claims.clone(), seconds_between(*since, now));
-        for (key, mode) in &claims {
-            let Some(lock) = self.locks.get_mut(key) else { continue };
-            if lock.line.remove(&ticket).is_some() {
-                lock.queued.remove(*mode);
-            }
-        }
+        self.leave_line(ticket, &claims);
         self.claim(build, &claims);
         if let Some(running) = self.builds.get_mut(&build) {
             running.locks_wait += waited;
@@ -344,17 +350,7 @@ impl Core {
             if !self.fits(&key, *mode) {
                 return false;
             }
-            let Some(lock) = self.locks.get(&key) else { return true };
-            let mut ahead = lock.load();
-            for (_, other) in lock.blocked.range(..(head, group)) {
-                self.looked_at.set(self.looked_at.get() + 1);
-                let theirs = self.groups.get(other).and_then(|group| group.locks.mode_of(name));
-                ahead = ahead.and(theirs.map(Load::of).unwrap_or_default());
-                if !ahead.admits(*mode, lock.max) {
-                    return false;
-                }
-            }
-            true
+            self.locks.get(&key).is_none_or(|lock| self.has_room(lock, name, ..(head, group), *mode))
         })
     }
 
@@ -394,10 +390,16 @@ impl Core {
         }
     }
 
-    /// Starts what waits for locks that came free in the event at hand.
+    /// Starts what waits for locks that came free in the event at hand, and what stood back for requests that are gone.
     pub(super) fn settle_locks(&mut self, now: Time) {
-        while let Some(name) = self.freed.pop_first() {
-            self.offer_lock(now, &(name, None));
+        loop {
+            if let Some(name) = self.freed.pop_first() {
+                self.offer_lock(now, &(name, None));
+            } else if let Some(worker) = self.left.pop_first() {
+                self.offer_worker(now, worker);
+            } else {
+                return;
+            }
         }
     }
 
@@ -416,7 +418,7 @@ impl Core {
             else {
                 break;
             };
-            self.looked_at.set(self.looked_at.get() + 1);
+            self.look();
             from = Some((head, group));
             // Whether it still waits, and for which request, is found out anew.
             self.unblock(group);
@@ -443,16 +445,24 @@ impl Core {
     /// Whether those up to and with `last` would leave anything of a lock.
     fn leaves_room(&self, (name, worker): &LockKey, last: (HeadKey, GroupId)) -> bool {
         let Some(lock) = self.locks.get(&(Arc::clone(name), *worker)) else { return true };
+        self.has_room(lock, name, ..=last, LockMode::Counting(1))
+    }
+
+    /// Whether requests that wait for a lock, in this part of their order, leave room for this.
+    fn has_room(
+        &self,
+        lock: &Lock,
+        name: &str,
+        waiting: impl RangeBounds<(HeadKey, GroupId)>,
+        mode: LockMode,
+    ) -> bool {
         let mut ahead = lock.load();
-        for (_, group) in lock.blocked.range(..=last) {
-            self.looked_at.set(self.looked_at.get() + 1);
-            let mode = self.groups.get(group).and_then(|group| group.locks.mode_of(name));
-            ahead = ahead.and(mode.map(Load::of).unwrap_or_default());
-            if !ahead.admits(LockMode::Counting(1), lock.max) {
-                return false;
-            }
-        }
-        true
+        lock.blocked.range(waiting).all(|(_, group)| {
+            self.look();
+            let theirs = self.groups.get(group).and_then(|group| group.locks.mode_of(name));
+            ahead = ahead.and(theirs.map(Load::of).unwrap_or_default());
+            ahead.admits(mode, lock.max)
+        })
     }
 
     /// A configuration has come into force: sizes are those that it says, and all who wait are looked at again.
@@ -469,6 +479,7 @@ impl Core {
 
     /// Groups are about to be made anew.
     pub(super) fn forget_blocked(&mut self) {
+        self.reserved.get_mut().clear();
         for lock in self.locks.values_mut() {
             lock.blocked.clear();
         }

@@ -7,7 +7,8 @@
 //! logarithm of a tree look-up). Builders with the same set of workers share a *group*; a group has its builders that
 //! wait ordered by their first request, and its workers that have room ordered by load. Nothing that could start is ever
 //! left over by an event, so an event only looks at the pairs that it makes possible itself: those of the one worker
-//! that got room, or of the one builder that got a request.
+//! that got room, or of the one builder that got a request. `nextWorker`, `canStartBuild` and locks of workers are worth more
+//! looks to whoever uses them ([`dispatch`]).
 
 mod action;
 mod builders;
@@ -35,7 +36,7 @@ mod workers;
 pub(crate) mod tests;
 
 use std::{
-    cell::Cell,
+    cell::{Cell, RefCell},
     collections::{BTreeMap, BTreeSet, VecDeque},
     mem,
     sync::Arc,
@@ -111,6 +112,10 @@ pub struct Core {
     last_ticket: u64,
     /// Locks of all workers that the event at hand may have freed.
     freed: BTreeSet<Arc<str>>,
+    /// Workers that are kept for the first request of a group, because it wants locks of theirs.
+    reserved: RefCell<BTreeMap<GroupId, BTreeSet<WorkerId>>>,
+    /// Workers that the event at hand may have left for others.
+    left: BTreeSet<WorkerId>,
     deadlines: BTreeSet<(Time, Deadline)>,
     drain: Drain,
     pools: Pools,
@@ -219,6 +224,8 @@ impl Core {
             locks: BTreeMap::new(),
             last_ticket: 0,
             freed: BTreeSet::new(),
+            reserved: RefCell::default(),
+            left: BTreeSet::new(),
             deadlines: BTreeSet::new(),
             drain: Drain::Off,
             pools,
@@ -325,6 +332,7 @@ impl Core {
         }
         self.settle_locks(now);
         self.run_pools(now);
+        self.build_downstream(now);
         self.settle_locks(now);
     }
 

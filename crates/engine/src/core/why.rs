@@ -2,7 +2,6 @@
 
 use std::{fmt::Write as _, sync::Arc};
 
-use config::LockMode;
 use model::{BuildId, BuildRequestId, BuilderId, Time, WorkerId};
 use pools::plan::Expectation;
 use serde::Serialize;
@@ -139,12 +138,9 @@ impl Core {
             return None;
         }
         let taken = group.locks.master.iter().filter_map(|(name, mode)| {
-            let lock = self.locks.get(&(Arc::clone(name), None))?;
-            let need = match mode {
-                LockMode::Exclusive => self.lock_max(&(Arc::clone(name), None)).unwrap_or(1),
-                LockMode::Counting(units) => *units,
-            };
-            (lock.free() < need).then_some((name, lock))
+            let key = (Arc::clone(name), None);
+            let lock = self.locks.get(&key)?;
+            (lock.free() < self.units(&key, *mode)).then_some((name, lock))
         });
         let Some((name, lock)) = taken.min_by_key(|(_, lock)| lock.free()) else {
             return Some("more urgent requests wait for the same locks".to_owned());

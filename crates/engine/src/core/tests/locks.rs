@@ -98,6 +98,22 @@ fn whoever_wants_a_lock_alone_is_not_overtaken_by_those_who_want_a_part() {
 }
 
 #[test]
+fn who_stood_back_for_a_request_that_goes_away_has_its_turn() {
+    let mut world = World::new(&locking(
+        &[("w2", 3)],
+        &[
+            ("holds", &["w2"], "[\"cpu\"]"),
+            ("wants-all", &["w2"], "[{ lock = \"cpu\", count = 2 }]"),
+            ("wants-one", &["w2"], "[\"cpu\"]"),
+        ],
+    ));
+    world.connect(1, "w2").force(&["holds"], 0).force(&["wants-all"], 5).force(&["wants-one"], 0);
+    world
+        .expect_actions("Forced { buildset: BuildsetId(3), requests: [(\"wants-one\", BuildRequestId(3))] }");
+    world.cancel(2).expect_actions("Done\nstart 2: wants-one #1 on w2 for [3]");
+}
+
+#[test]
 fn who_cannot_start_anyway_stands_in_nobodys_way() {
     let mut world = four(&[
         ("a", &["w1"], "[\"db\"]"),
