@@ -51,8 +51,6 @@ impl Change {
 
     /// What expressions see of it: its attributes by Buildbot's names.
     pub fn facts(&self) -> Json {
-        let properties: serde_json::Map<String, Json> =
-            self.properties.iter().map(|(name, property)| (name.clone(), property.value.clone())).collect();
         json!({
             "who": self.author,
             "author": self.author,
@@ -67,7 +65,7 @@ impl Change {
             "repository": self.repository,
             "codebase": self.codebase,
             "project": self.project,
-            "properties": properties,
+            "properties": self.properties.values(),
         })
     }
 }

@@ -45,6 +45,11 @@ impl Properties {
         self.0.extend(others.0.iter().map(|(name, property)| (name.clone(), property.clone())));
     }
 
+    /// The values alone, by name, as one JSON table.
+    pub fn values(&self) -> Value {
+        self.0.iter().map(|(name, property)| (name.clone(), property.value.clone())).collect()
+    }
+
     /// All properties, by name.
     pub fn iter(&self) -> btree_map::Iter<'_, String, Property> {
         self.0.iter()

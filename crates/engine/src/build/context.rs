@@ -59,10 +59,7 @@ impl Context for Rendering<'_> {
 
     fn named(&self, name: &str) -> Option<Json> {
         Some(match name {
-            "prop" => {
-                let values = self.properties.iter();
-                Json::Object(values.map(|(name, property)| (name.clone(), property.value.clone())).collect())
-            }
+            "prop" => self.properties.values(),
             "src" => sources(&self.order.sourcestamps),
             "worker" => self.worker_as_a_whole(),
             "build" => self.build_as_a_whole(),

@@ -73,7 +73,7 @@ impl WorkerFacts<'_> {
             "pool": self.pool,
             "running": self.running,
             "max_builds": self.config.max_builds,
-            "prop": values(&properties::of_worker(self.config)),
+            "prop": properties::of_worker(self.config).values(),
         })
     }
 }
@@ -156,7 +156,7 @@ impl Core {
     fn scope(&self, builder: BuilderId, request: BuildRequestId) -> Map<String, Json> {
         let config = self.builders.get(&builder).and_then(|builder| builder.config.as_deref());
         let known = config.zip(self.buildset_of(request)).map(|(config, buildset)| {
-            values(&properties::of_request(config, &buildset.changes, &buildset.properties))
+            properties::of_request(config, &buildset.changes, &buildset.properties).values()
         });
         Map::from_iter([
             self.builder_entry(builder),
@@ -190,7 +190,7 @@ impl Core {
             "priority": request.priority,
             "submitted_at": request.submitted_at.epoch_seconds(),
             "reason": buildset.reason,
-            "prop": values(&buildset.properties),
+            "prop": buildset.properties.values(),
             "branch": first.map(|stamp| &stamp.branch),
             "revision": first.map(|stamp| &stamp.revision),
             "repository": first.map(|stamp| &stamp.repository),
@@ -217,14 +217,6 @@ fn source(stamp: &SourceStamp) -> Json {
         "project": stamp.project,
         "patched": stamp.patch.is_some(),
     })
-}
-
-fn values(properties: &Properties) -> Json {
-    properties
-        .iter()
-        .map(|(name, property)| (name.clone(), property.value.clone()))
-        .collect::<Map<_, _>>()
-        .into()
 }
 
 /// What two buildsets have in common of which the newer one makes the older one superfluous; `None` where nothing does.

@@ -41,9 +41,7 @@ pub(super) async fn json_string(step: &mut Step) -> Result<Results, Halt> {
 
 /// The build's properties and source stamps as JSON.
 pub(super) async fn json_properties(step: &mut Step) -> Result<Results, Halt> {
-    let properties = step.build.properties.iter();
-    let properties: serde_json::Map<String, Json> =
-        properties.map(|(name, property)| (name.clone(), property.value.clone())).collect();
+    let properties = step.build.properties.values();
     let stamps: Vec<Json> = step.build.order.sourcestamps.iter().map(SourceStamp::facts).collect();
     let text = storage::python_json(&serde_json::json!({"properties": properties, "sourcestamps": stamps}));
     begin(step).await?;

@@ -196,9 +196,8 @@ impl Context for Surroundings<'_> {
     }
 
     fn named(&self, name: &str) -> Option<Json> {
-        let prop = || self.properties.iter().map(|(name, property)| (name.clone(), property.value.clone()));
         match name {
-            "prop" => Some(Json::Object(prop().collect())),
+            "prop" => Some(self.properties.values()),
             "src" => Some(crate::build::sources(self.sourcestamps)),
             _ => None,
         }
