@@ -189,9 +189,12 @@ impl Pools {
             }
         })?;
         if self.has_enrolled_by(id, &verifier) {
-            let text =
-                format!("its machine asks again who it is, from {}: the answer was lost", applicant.peer);
-            self.note(now, id, ReasonCode::Enrolled, text);
+            // Who knows what is right may ask as often as it likes, not fill the tables with that.
+            if self.pools[at].refusals.take(now, 1) {
+                let text =
+                    format!("its machine asks again who it is, from {}: the answer was lost", applicant.peer);
+                self.note(now, id, ReasonCode::Enrolled, text);
+            }
             return Ok(id);
         }
         self.change(now, id, |entry| {
