@@ -311,9 +311,9 @@ async fn dry(inner: &Inner, client: &Client, offer: &Offer) -> Result<(), Provid
 async fn prices(inner: &Inner, offers: &[Offer]) -> Vec<Finding> {
     let Some(spot) = &inner.settings.template.spot else { return Vec::new() };
     let (quotes, silent) = inner.quotes().await;
-    let refused =
+    let is_silent =
         |(region, error): &(String, ProviderError)| refused(&format!("{region}: spot prices"), error);
-    let mut findings: Vec<_> = silent.iter().map(refused).collect();
+    let mut findings: Vec<_> = silent.iter().map(is_silent).collect();
     let says = |offer: &&Offer| quotes.contains_key(inner.region_of(offer));
     for offer in offers.iter().filter(|offer| offer.market == Market::Spot).filter(says) {
         let subject = format!("price of {}", offer.name);
