@@ -53,6 +53,9 @@ const KEEP: Duration = Duration::from_mins(10);
 /// How long it is known that a machine is gone: longer than any call is made again.
 const REMEMBER: i64 = 24 * 60 * 60;
 
+/// How often it is looked for what can be forgotten.
+const FORGET: Duration = Duration::from_hours(1);
+
 /// The label of a volume that stands for a machine that is gone: when it went, in seconds of the epoch.
 const ENDED: &str = "ganger.ended";
 
@@ -72,6 +75,8 @@ struct Inner {
     launching: tokio::sync::Mutex<()>,
     /// When a container was first seen that had ended by itself.
     ended: Mutex<BTreeMap<String, Instant>>,
+    /// When it was last looked for what can be forgotten.
+    forgot: Mutex<Option<Instant>>,
 }
 
 /// What containers of one call are made from.
@@ -90,8 +95,8 @@ impl Docker {
     /// They cannot, and what is to be changed in the configuration.
     pub fn open(settings: Settings) -> Result<Self, SettingsError> {
         settings.check()?;
-        let (engine, images, launching) = Default::default();
-        Ok(Self(Arc::new(Inner { settings, engine, images, launching, ended: Mutex::default() })))
+        let (engine, images, launching, ended, forgot) = Default::default();
+        Ok(Self(Arc::new(Inner { settings, engine, images, launching, ended, forgot })))
     }
 }
 
@@ -293,10 +298,44 @@ impl Inner {
         for volume in volumes.unwrap_or_default() {
             let ended = volume.labels.get(ENDED).and_then(|ended| ended.parse::<i64>().ok());
             if ended.is_some_and(|ended| ended.saturating_add(REMEMBER) < clock::now().epoch_seconds()) {
-                engine.remove_volume(&volume.name, None::<RemoveVolumeOptions>).await.map_err(explain)?;
+                match engine.remove_volume(&volume.name, None::<RemoveVolumeOptions>).await {
+                    Ok(()) => {}
+                    Err(error) if status(&error) == Some(404) => {}
+                    Err(error) => self.warn(&explain(error)),
+                }
             }
         }
         Ok(())
+    }
+
+    /// Ends what ended by itself and was kept for long enough, and forgets what went long ago. What fails is tried again at
+    /// a later listing.
+    async fn look_after(&self, listed: &[Found]) {
+        for ended in listed.iter().filter(|found| found.machine.status == MachineStatus::Terminated) {
+            if self.is_due(ended)
+                && let Err(error) = self.end(ended).await
+            {
+                self.warn(&error);
+            }
+        }
+        {
+            let mut seen = self.ended.lock().unwrap_or_else(PoisonError::into_inner);
+            seen.retain(|id, _| listed.iter().any(|found| found.id == *id));
+        }
+        {
+            let mut forgot = self.forgot.lock().unwrap_or_else(PoisonError::into_inner);
+            if forgot.is_some_and(|at| at.elapsed() < FORGET) {
+                return;
+            }
+            *forgot = Some(Instant::now());
+        }
+        if let Err(error) = self.forget().await {
+            self.warn(&error);
+        }
+    }
+
+    fn warn(&self, error: &ProviderError) {
+        tracing::warn!(pool = self.settings.pool, code = error.code, "{}", error.text);
     }
 
     /// What there is to buy.
@@ -340,16 +379,7 @@ impl Provider for Docker {
     fn list(&self) -> Answer<'_, Vec<Machine>> {
         Box::pin(async move {
             let found = self.0.containers().await?;
-            for ended in found.iter().filter(|found| found.machine.status == MachineStatus::Terminated) {
-                if self.0.is_due(ended) {
-                    self.0.end(ended).await?;
-                }
-            }
-            {
-                let mut seen = self.0.ended.lock().unwrap_or_else(PoisonError::into_inner);
-                seen.retain(|id, _| found.iter().any(|found| found.id == *id));
-            }
-            self.0.forget().await?;
+            self.0.look_after(&found).await;
             Ok(found.into_iter().map(|found| found.machine).collect())
         })
     }

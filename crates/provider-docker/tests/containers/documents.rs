@@ -165,3 +165,26 @@ async fn a_container_that_was_made_and_not_started_is_completed_and_one_that_end
     assert_eq!(ended.status, MachineStatus::Terminated);
     assert!(site.provider().console(name.clone()).await.expect("a console").contains("broken"));
 }
+
+#[tokio::test]
+async fn what_cannot_be_forgotten_does_not_keep_machines_from_being_listed() {
+    let site = Site::start();
+    let ours = ["--label", "ganger.deployment=test", "--label", "ganger.pool=linux", "--label"];
+    let volume = |name: &str| {
+        site.ask(&[&["volume", "create"], &ours[..], &["ganger.ended=1000000000", name]].concat());
+    };
+    volume("held");
+    volume("free");
+    site.ask(&["create", "--name", "holder", "-v", "held:/held", &site.settings.template.image, "true"]);
+    let provider = site.provider();
+    let launched = provider.launch(site.request(1)).await.expect("a machine");
+    let listed = provider.list().await.expect("a listing");
+    assert_eq!(listed[0].provider_id, launched.machines[0].provider_id);
+    let volumes = || site.ask(&["volume", "ls", "-q"]);
+    assert_eq!(volumes().trim(), "held", "what nobody holds is forgotten");
+
+    // An hour more of memory matters to nobody, and engines have many volumes.
+    volume("free");
+    provider.list().await.expect("a listing");
+    assert_eq!(volumes().trim(), "free\nheld");
+}
