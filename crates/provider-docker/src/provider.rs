@@ -368,8 +368,9 @@ impl Provider for Docker {
         Box::pin(async move {
             let settings = &self.0.settings;
             request.check(&settings.pool, &settings.deployment, &self.0.offering())?;
-            let _launching = self.0.launching.lock().await;
+            // It may have to be pulled, which nobody else needs to wait for.
             let image = self.0.image(&request).await?;
+            let _launching = self.0.launching.lock().await;
             let members: Vec<_> =
                 request.members.iter().map(|member| self.0.hire(&request, member, &image)).collect();
             Launched::one_by_one(stream::iter(members).buffered(AT_ONCE).collect::<Vec<_>>().await)
