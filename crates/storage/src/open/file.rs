@@ -30,7 +30,7 @@ pub(super) fn open(path: &Path, options: &Options) -> Result<Opened, OpenError> 
         check_version(&location, &connection)?;
     }
     connection.batch(schema::ADDITIONS).map_err(failed)?;
-    let mut opened = ready(connection, None, before, options).map_err(failed)?;
+    let mut opened = ready(connection, before, options).map_err(failed)?;
     sign_lock(&mut lock, Some(&options.master)).map_err(|cause| OpenError::System {
         what: "write the lock file",
         path: lock_path(path),

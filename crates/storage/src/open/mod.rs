@@ -128,12 +128,7 @@ pub(crate) fn open(location: &Location, options: &Options) -> Result<Opened, Ope
 }
 
 /// What is common to both: the tables are there, and `before` is the master that wrote last.
-fn ready(
-    connection: Connection,
-    lock: Option<File>,
-    before: Option<String>,
-    options: &Options,
-) -> Result<Opened, Error> {
+fn ready(connection: Connection, before: Option<String>, options: &Options) -> Result<Opened, Error> {
     let master = register(&connection, options)?;
     if let Some(before) = before {
         // We have its lock: it is dead, however short its silence is. Restoring cleans up after it.
@@ -143,7 +138,7 @@ fn ready(
     let deployment = deployment(&connection)?;
     let ticket_key = key(&connection, "tickets")?;
     let ids = highest_ids(&connection)?;
-    Ok(Opened { connection, serial: 0, lock, master, deployment, ticket_key, ids })
+    Ok(Opened { connection, serial: 0, lock: None, master, deployment, ticket_key, ids })
 }
 
 /// Checks that the tables are those of Buildbot 4.3.

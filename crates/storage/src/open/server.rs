@@ -46,7 +46,7 @@ pub(super) fn open(server: &Arc<Server>, options: &Options) -> Result<Opened, Op
     transaction.commit().map_err(failed)?;
     let before = connection.value::<Option<String>>(sql::LAST_MASTER, params![]).map_err(failed)?.flatten();
     let serial = connection.value(sql::SERIAL, params![]).map_err(failed)?.unwrap_or(0);
-    let opened = ready(connection, None, before, options).map_err(failed)?;
+    let opened = ready(connection, before, options).map_err(failed)?;
     // Until that master is noted as dead, the row goes on naming it.
     opened.connection.execute(sql::SET_MASTER, params![options.master]).map_err(failed)?;
     Ok(Opened { serial, ..opened })
