@@ -11,7 +11,7 @@ use model::{
     docker::{Credentials, Template},
 };
 use pools::{
-    Token,
+    Token, metadata,
     provider::{LaunchRequest, Machine, MachineStatus, Member},
 };
 use secrecy::ExposeSecret;
@@ -109,10 +109,11 @@ pub(crate) fn body(
     let mut environment: Vec<String> =
         template.environment.iter().map(|(name, value)| format!("{name}={value}")).collect();
     if let (Credentials::Environment, Some(secret)) = (template.credentials, &member.secret) {
-        let (host, port) = settings.master.rsplit_once(':').unwrap_or((&settings.master, "9989"));
+        let master = metadata::Master { address: settings.master.clone() };
+        if let Some((host, port)) = master.host_and_port() {
+            environment.extend([format!("BUILDMASTER={host}"), format!("BUILDMASTER_PORT={port}")]);
+        }
         environment.extend([
-            format!("BUILDMASTER={}", host.trim_matches(['[', ']'])),
-            format!("BUILDMASTER_PORT={port}"),
             "BUILDMASTER_PROTOCOL=pb".to_owned(),
             format!("WORKERNAME={}", member.login),
             format!("WORKERPASS={}", secret.expose_secret()),
