@@ -47,6 +47,15 @@ pub(crate) fn filters(settings: &Settings) -> HashMap<String, Vec<String>> {
     HashMap::from([("label".to_owned(), labels)])
 }
 
+/// What finds a machine, and others whose names only begin like its own; `None` where the name is no machine's.
+pub(crate) fn filters_for(settings: &Settings, name: &str) -> Option<HashMap<String, Vec<String>>> {
+    // The engine takes it for a regular expression.
+    let is_plain = name.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-'));
+    let mut filters = filters(settings);
+    filters.insert("name".to_owned(), vec![name.to_owned()]);
+    (is_plain && !name.is_empty()).then_some(filters)
+}
+
 /// A container that was found.
 #[derive(Clone, Debug)]
 pub(crate) struct Found {

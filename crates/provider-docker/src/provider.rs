@@ -107,17 +107,19 @@ impl Inner {
 
     /// All containers of the pool.
     async fn containers(&self) -> Result<Vec<Found>, ProviderError> {
-        let options = ListContainersOptions {
-            all: true,
-            filters: Some(container::filters(&self.settings)),
-            ..ListContainersOptions::default()
-        };
+        self.filtered(container::filters(&self.settings)).await
+    }
+
+    async fn filtered(&self, filters: HashMap<String, Vec<String>>) -> Result<Vec<Found>, ProviderError> {
+        let filters = Some(filters);
+        let options = ListContainersOptions { all: true, filters, ..ListContainersOptions::default() };
         let listed = self.engine().await?.list_containers(Some(options)).await.map_err(explain)?;
         Ok(listed.into_iter().filter_map(|summary| Found::of(&self.settings, summary)).collect())
     }
 
     async fn find(&self, name: &str) -> Result<Option<Found>, ProviderError> {
-        Ok(self.containers().await?.into_iter().find(|found| found.machine.provider_id == name))
+        let Some(filters) = container::filters_for(&self.settings, name) else { return Ok(None) };
+        Ok(self.filtered(filters).await?.into_iter().find(|found| found.machine.provider_id == name))
     }
 
     /// Sees to it that the engine has the image of a call, and what its containers are.
