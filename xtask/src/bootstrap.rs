@@ -29,6 +29,5 @@ pub(crate) fn build() -> Result<PathBuf> {
         &triple,
     ]);
     tools::run("ganger-bootstrap", build.env("RUSTFLAGS", "-C target-feature=+crt-static"))?;
-    let target = env::var_os("CARGO_TARGET_DIR").map_or_else(|| tools::root().join("target"), PathBuf::from);
-    Ok(target.join(&triple).join("bootstrap").join("ganger-bootstrap"))
+    Ok(tools::target().join(&triple).join("bootstrap").join("ganger-bootstrap"))
 }

@@ -1,7 +1,7 @@
 //! The laboratory that behaves like EC2: the image that its machines boot.
 
 use std::{
-    env, fs,
+    fs,
     os::unix::fs::MetadataExt as _,
     path::{Path, PathBuf},
     process::Command,
@@ -42,7 +42,7 @@ pub(crate) fn image() -> Result<()> {
         system_program(probe, package)?;
     }
     let program = bootstrap::build()?;
-    let target = target();
+    let target = tools::target();
     let (root, stamp) = (target.join("ec2-lab/root"), target.join("ec2-lab/stamp"));
     let digest = digest(&program)?;
     if root.is_dir() && fs::read_to_string(&stamp).is_ok_and(|known| known == digest) {
@@ -66,8 +66,8 @@ pub(crate) fn disk() -> Result<()> {
     }
     let program = bootstrap::build()?;
     let mut build = command("sh", &["images/build.sh", "--disk"]);
-    let made = target().join("ec2-lab/disk");
-    fs::create_dir_all(target().join("ec2-lab"))?;
+    let made = tools::target().join("ec2-lab/disk");
+    fs::create_dir_all(tools::target().join("ec2-lab"))?;
     tools::run("the disk of the laboratory", build.arg(&program).arg(&made))?;
     // Only the disk is booted.
     fs::remove_dir_all(&made).with_context(|| format!("cannot remove {}", made.display()))
@@ -88,7 +88,7 @@ pub(crate) fn quickstart() -> Result<()> {
     prepare()?;
     let build = ["build", "--quiet", "-p", "ganger", "--features", "ec2"];
     tools::run("the program with EC2", &mut tools::cargo(&build))?;
-    tools::run("a pool on EC2", laboratory().arg("--").arg(target().join("debug/ganger")))
+    tools::run("a pool on EC2", laboratory().arg("--").arg(tools::target().join("debug/ganger")))
 }
 
 fn prepare() -> Result<()> {
@@ -101,10 +101,6 @@ fn prepare() -> Result<()> {
 
 fn laboratory() -> Command {
     tools::cargo(&["run", "--quiet", "-p", "ganger-testkit", "--example", "ec2_lab"])
-}
-
-fn target() -> PathBuf {
-    env::var_os("CARGO_TARGET_DIR").map_or_else(|| tools::root().join("target"), PathBuf::from)
 }
 
 /// A digest of all that the image is made from.
