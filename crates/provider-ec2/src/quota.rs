@@ -7,7 +7,10 @@ use std::{
 };
 
 use aws_sdk_ec2::types::{Filter, Instance, InstanceType};
-use pools::{Market, Offering, ProviderError, provider::Quota};
+use pools::{
+    Market, Offering, ProviderError,
+    provider::{ErrorKind, Quota},
+};
 use tokio::time::{Duration, Instant};
 
 use crate::{
@@ -18,6 +21,9 @@ use crate::{
 
 /// For so long a quota is taken for what it was.
 const FRESH: Duration = Duration::from_secs(3600);
+
+/// After so long it is asked for again when there was no answer.
+const AGAIN: Duration = Duration::from_secs(60);
 
 /// The code, in Service Quotas, of the quota that a type counts against. `None` where nobody knows.
 pub(crate) fn code(instance_type: &str, market: Market) -> Option<&'static str> {
@@ -47,7 +53,7 @@ pub(crate) struct Room {
     pub(crate) used: u32,
 }
 
-/// Virtual processors, and when that was said; `None` where nobody says.
+/// Virtual processors, and until when that is believed; `None` where nobody says.
 type Limit = (Option<u32>, Instant);
 
 /// What was asked for before.
@@ -135,20 +141,18 @@ impl Inner {
         let key = (region.to_owned(), code);
         let limits = || self.headroom.limits.lock().unwrap_or_else(PoisonError::into_inner);
         let known = limits().get(&key).copied();
-        if let Some((limit, at)) = known
-            && at.elapsed() < FRESH
+        if let Some((limit, until)) = known
+            && Instant::now() < until
         {
             return limit;
         }
-        let limit = match self.ask_for_limit(region, code).await {
-            Ok(limit) => limit,
-            Err(error) => {
-                let (pool, quota) = (&self.settings.pool, code);
-                tracing::info!(pool, region, quota, code = error.code, "not known: {}", error.text);
-                None
-            }
-        };
-        limits().insert(key, (limit, Instant::now()));
+        let answer = self.ask_for_limit(region, code).await;
+        if let Err(error) = &answer {
+            let (pool, quota) = (&self.settings.pool, code);
+            tracing::info!(pool, region, quota, code = error.code, "not known: {}", error.text);
+        }
+        let (limit, lasts) = believed(known.and_then(|(limit, _)| limit), answer);
+        limits().insert(key, (limit, Instant::now() + lasts));
         limit
     }
 
@@ -225,6 +229,15 @@ impl Inner {
     }
 }
 
+/// What a quota is taken for after an answer, and for how long. What may not be asked for is not asked for all the time.
+fn believed(before: Option<u32>, answer: Result<Option<u32>, ProviderError>) -> (Option<u32>, Duration) {
+    match answer {
+        Ok(limit) => (limit, FRESH),
+        Err(error) if matches!(error.kind, ErrorKind::Throttled(_) | ErrorKind::Transport) => (before, AGAIN),
+        Err(_) => (None, FRESH),
+    }
+}
+
 /// Virtual processors of a machine of a type that is not the pool's.
 fn cores(instance: &Instance) -> u32 {
     let options = instance.cpu_options();
@@ -236,6 +249,15 @@ fn cores(instance: &Instance) -> u32 {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_call_that_failed_takes_nothing_from_what_is_known_of_a_quota() {
+        let failed = |kind| Err(ProviderError { kind, code: String::new(), text: String::new() });
+        assert_eq!(believed(Some(64), Ok(Some(32))), (Some(32), FRESH));
+        assert_eq!(believed(Some(64), failed(ErrorKind::Transport)), (Some(64), AGAIN));
+        assert_eq!(believed(None, failed(ErrorKind::Throttled(None))), (None, AGAIN));
+        assert_eq!(believed(Some(64), failed(ErrorKind::Config)), (None, FRESH), "no permission");
+    }
 
     #[test]
     fn types_count_against_the_quota_of_their_family() {
