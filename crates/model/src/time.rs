@@ -3,7 +3,7 @@
 use std::{
     fmt,
     ops::{Add, Sub},
-    time::Duration,
+    time::{Duration, SystemTime},
 };
 
 use serde::{Deserialize, Serialize};
@@ -63,6 +63,14 @@ const fn day_of_month(days_since_epoch: i64) -> i64 {
     let day_of_year = day - (365 * year + year / 4 - year / 100);
     let month = (5 * day_of_year + 2) / 153;
     day_of_year - (153 * month + 2) / 5
+}
+
+impl From<SystemTime> for Time {
+    /// The epoch, when it is earlier.
+    fn from(time: SystemTime) -> Self {
+        let since = time.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+        Self(i64::try_from(since.as_micros()).unwrap_or(i64::MAX))
+    }
 }
 
 impl Add<Duration> for Time {

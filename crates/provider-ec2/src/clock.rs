@@ -1,5 +1,7 @@
 //! The time that EC2 goes by, too: what it says of machines is compared with nothing else here.
 
+use std::time::SystemTime;
+
 use model::Time;
 
 #[expect(
@@ -7,6 +9,5 @@ use model::Time;
     reason = "prices and machines have their times from EC2's clock, not from the master's"
 )]
 pub(crate) fn now() -> Time {
-    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
-    Time::from_micros(i64::try_from(since.as_micros()).unwrap_or(i64::MAX))
+    SystemTime::now().into()
 }

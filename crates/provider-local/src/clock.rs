@@ -6,6 +6,5 @@ use model::Time;
 
 #[expect(clippy::disallowed_methods, reason = "the one place that reads the wall clock here")]
 pub(crate) fn now() -> Time {
-    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-    Time::from_micros(i64::try_from(since.as_micros()).unwrap_or(i64::MAX))
+    SystemTime::now().into()
 }
