@@ -25,7 +25,10 @@ const ROWS: i64 = 50;
 const BUILDS: i64 = 5;
 
 /// Where the janitor keeps how far it has come, among the state of other components.
-const STATE: (&str, &str, &str) = ("ganger", "Janitor", "logs");
+const STATE: (&str, &str) = ("ganger", "Janitor");
+
+/// How far it has come: the time of the last row that was looked at, and its id.
+type Place = (i64, i64);
 
 /// How long things are kept; `None` is for ever.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -57,13 +60,21 @@ pub struct Pruned {
 /// Where a run is.
 #[derive(Clone, Copy, Debug)]
 enum Phase {
-    /// The last step whose logs were looked at: when it started, and its id.
-    Logs(Option<(i64, i64)>),
-    BuildData,
+    /// After a step, by when it started. The place is kept only until the first step whose logs are not complete.
+    Logs(Option<Place>, Keep),
+    /// After a build, by when it ended.
+    BuildData(Option<Place>),
     Builds,
     Buildsets,
     Changes,
     Done,
+}
+
+/// Whether a later run need not look again at what comes before a place.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Keep {
+    Yes,
+    No,
 }
 
 impl Store {
@@ -78,7 +89,7 @@ impl Store {
     ///
     /// When it is dropped, the rest stays for the next time.
     pub async fn prune(&self, horizons: &Horizons, at: Time) -> Result<Pruned, StorageError> {
-        let (mut phase, mut sum) = (Phase::Logs(None), Pruned::default());
+        let (mut phase, mut sum) = (Phase::Logs(None, Keep::Yes), Pruned::default());
         while !matches!(phase, Phase::Done) {
             let horizons = horizons.clone();
             let batch = move |connection: &Connection, master| {
@@ -139,20 +150,14 @@ fn batch(
     let before = |horizon: Duration| seconds(at - horizon);
     let mut pruned = Pruned::default();
     let next = match phase {
-        Phase::Logs(after) => match horizons.log {
-            None => Phase::BuildData,
-            Some(horizon) => logs(tables, before(horizon), after, &mut pruned)?,
+        Phase::Logs(after, keep) => match horizons.log {
+            None => Phase::BuildData(None),
+            Some(horizon) => logs(tables, before(horizon), after, keep, &mut pruned)?,
         },
-        Phase::BuildData => {
-            let deleted = match horizons.build_data {
-                None => 0,
-                Some(horizon) => {
-                    tables.connection.execute(sql::DELETE_BUILD_DATA, params![before(horizon), ROWS])?
-                }
-            };
-            pruned.build_data = deleted as u64;
-            if deleted == 0 { Phase::Builds } else { Phase::BuildData }
-        }
+        Phase::BuildData(after) => match horizons.build_data {
+            None => Phase::Builds,
+            Some(horizon) => build_data(tables, before(horizon), after, &mut pruned)?,
+        },
         Phase::Builds => match horizons.build {
             Some(horizon) if builds(tables, before(horizon), &mut pruned)? => Phase::Builds,
             _ => Phase::Buildsets,
@@ -173,35 +178,80 @@ fn batch(
 fn logs(
     tables: &Tables<'_>,
     before: i64,
-    after: Option<(i64, i64)>,
+    after: Option<Place>,
+    mut keep: Keep,
     pruned: &mut Pruned,
 ) -> Result<Phase, ApplyError> {
+    const KEY: &str = "logs";
     let connection = tables.connection;
-    let (object, class, key) = STATE;
-    let after = match after {
-        Some(after) => after,
-        // What earlier runs have done is not looked at again.
-        None => {
-            let known: Option<String> = connection.value(state::STATE, params![object, class, key])?;
-            known.and_then(|text| serde_json::from_str(&text).ok()).unwrap_or((i64::MIN >> 32, 0))
-        }
-    };
-    let steps: Vec<(i64, i64)> =
-        connection.all(sql::OLD_STEPS, params![before, after.0, after.1, ROWS], |row| {
-            Ok::<_, Error>((row.get(1)?, row.get(0)?))
-        })?;
-    let (mut budget, mut done) = (CHUNKS, after);
+    let after = after.map_or_else(|| kept(tables, KEY), Ok)?;
+    let steps = places(tables, sql::OLD_STEPS, before, after)?;
+    let (mut budget, mut done, mut to_keep) = (CHUNKS, after, after);
     for &(started_at, step) in &steps {
-        pruned.logs += tables.connection.execute(sql::MARK_LOGS_OF_STEP, params![step])? as u64;
+        pruned.logs += connection.execute(sql::MARK_LOGS_OF_STEP, params![step])? as u64;
         if !lines(tables, step, &mut budget)? {
             break;
         }
         done = (started_at, step);
+        if connection.value::<i64>(sql::OPEN_LOG_OF_STEP, params![step])?.is_some() {
+            keep = Keep::No;
+        }
+        if keep == Keep::Yes {
+            to_keep = done;
+        }
+    }
+    if to_keep != after {
+        keep_place(tables, KEY, to_keep)?;
+    }
+    Ok(if steps.is_empty() { Phase::BuildData(None) } else { Phase::Logs(Some(done), keep) })
+}
+
+fn build_data(
+    tables: &Tables<'_>,
+    before: i64,
+    after: Option<Place>,
+    pruned: &mut Pruned,
+) -> Result<Phase, ApplyError> {
+    const KEY: &str = "build_data";
+    let after = after.map_or_else(|| kept(tables, KEY), Ok)?;
+    let builds = places(tables, sql::BUILDS_BEFORE, before, after)?;
+    let (mut budget, mut done) = (ROWS, after);
+    for &(complete_at, build) in &builds {
+        let deleted = tables.connection.execute(sql::DELETE_BUILD_DATA, params![build, budget])?;
+        pruned.build_data += deleted as u64;
+        budget -= deleted as i64;
+        if budget <= 0 {
+            break;
+        }
+        done = (complete_at, build);
     }
     if done != after {
-        object_state(tables, object, class, key, &serde_json::json!([done.0, done.1]))?;
+        keep_place(tables, KEY, done)?;
     }
-    Ok(if steps.is_empty() { Phase::BuildData } else { Phase::Logs(Some(done)) })
+    Ok(if builds.is_empty() { Phase::Builds } else { Phase::BuildData(Some(done)) })
+}
+
+/// How far earlier runs have come. What they have done is not looked at again.
+fn kept(tables: &Tables<'_>, key: &str) -> Result<Place, ApplyError> {
+    let (object, class) = STATE;
+    let known: Option<String> = tables.connection.value(state::STATE, params![object, class, key])?;
+    Ok(known.and_then(|text| serde_json::from_str(&text).ok()).unwrap_or((i64::MIN >> 32, 0)))
+}
+
+fn keep_place(tables: &Tables<'_>, key: &str, place: Place) -> Result<(), ApplyError> {
+    let (object, class) = STATE;
+    object_state(tables, object, class, key, &serde_json::json!([place.0, place.1]))
+}
+
+/// What comes next, by time and id.
+fn places(
+    tables: &Tables<'_>,
+    query: &'static str,
+    before: i64,
+    after: Place,
+) -> Result<Vec<Place>, ApplyError> {
+    let values = params![before, after.0, after.1, ROWS];
+    Ok(tables.connection.all(query, values, |row| Ok::<_, Error>((row.get(1)?, row.get(0)?)))?)
 }
 
 /// Deletes lines of the logs of a step that are marked; `false` when the budget did not suffice.

@@ -5,6 +5,7 @@ pub(crate) const OLD_STEPS: &str = "SELECT id, started_at FROM steps WHERE start
 /// As Buildbot marks logs whose lines are gone.
 pub(crate) const MARK_LOGS_OF_STEP: &str =
     "UPDATE logs SET type = 'd' WHERE stepid = $1 AND complete = 1 AND type <> 'd'";
+pub(crate) const OPEN_LOG_OF_STEP: &str = "SELECT id FROM logs WHERE stepid = $1 AND complete = 0 LIMIT 1";
 pub(crate) const DELETED_LOGS_OF_STEP: &str =
     "SELECT id FROM logs WHERE stepid = $1 AND type = 'd' ORDER BY id";
 /// The first line of a chunk that may stay for now.
@@ -13,8 +14,10 @@ pub(crate) const CHUNK_AFTER: &str =
 pub(crate) const DELETE_CHUNKS_BEFORE: &str = "DELETE FROM logchunks WHERE logid = $1 AND first_line < $2";
 pub(crate) const DELETE_CHUNKS: &str = "DELETE FROM logchunks WHERE logid = $1";
 
-pub(crate) const DELETE_BUILD_DATA: &str = "DELETE FROM build_data WHERE id IN (SELECT build_data.id FROM build_data \
-     JOIN builds ON builds.id = build_data.buildid WHERE builds.complete_at < $1 LIMIT $2)";
+pub(crate) const BUILDS_BEFORE: &str = "SELECT id, complete_at FROM builds WHERE complete_at < $1 AND (complete_at, id) > ($2, $3) \
+     ORDER BY complete_at, id LIMIT $4";
+pub(crate) const DELETE_BUILD_DATA: &str =
+    "DELETE FROM build_data WHERE id IN (SELECT id FROM build_data WHERE buildid = $1 LIMIT $2)";
 
 /// All but the newest of each builder, from whose number the next one is counted.
 pub(crate) const OLD_BUILDS: &str = "SELECT id FROM builds WHERE complete_at < $1 AND number < \

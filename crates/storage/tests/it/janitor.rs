@@ -6,7 +6,10 @@ use model::{Results, Time};
 use serde_json::json;
 use storage::{Horizons, Pruned, Write, log::Compression};
 
-use crate::farm::{Farm, at, change, chunks, patched_stamp, properties};
+use crate::{
+    farm::{Farm, at, change, chunks, patched_stamp, properties},
+    place::sql,
+};
 
 const DAY: i64 = 86_400;
 
@@ -181,4 +184,49 @@ async fn others_write_while_much_is_deleted() {
     }
     assert_eq!(pruning.await.unwrap().builds, 2);
     assert!(written >= 5, "{written} writes came in between");
+}
+
+#[tokio::test]
+async fn a_log_that_was_still_written_when_others_went_goes_when_it_is_complete() {
+    let directory = tempfile::tempdir().unwrap();
+    let farm = Farm::open(directory.path()).await;
+    let store = &farm.store;
+    let running = farm.build(farm.request("linux").await.1, "linux", 1).await;
+    let (_, open) = farm.step(running, 0, "s", "hello\n").await;
+    let later = build(&farm, 2, 2, 1).await;
+    let horizons = Horizons { log: horizon(10), ..Horizons::default() };
+    let num_lines = async |log| store.log_lines(log, 0, 10).await.unwrap().num_lines;
+    assert_eq!(store.prune(&horizons, days(30)).await.unwrap().logs, 1);
+    assert_eq!((num_lines(open).await, num_lines(later).await), (1, 0));
+    store.commit(vec![Write::LogFinished { log: open, num_lines: 1 }]).await.unwrap();
+    assert_eq!(store.prune(&horizons, days(31)).await.unwrap().logs, 1);
+    assert_eq!(num_lines(open).await, 0);
+    assert_eq!(store.prune(&horizons, days(32)).await.unwrap(), Pruned::default());
+}
+
+#[tokio::test]
+async fn old_build_data_goes_and_emptied_builds_are_not_searched_again() {
+    let directory = tempfile::tempdir().unwrap();
+    let farm = Farm::open(directory.path()).await;
+    let store = &farm.store;
+    // As Buildbot writes it.
+    let add = |build: i64, ids: std::ops::Range<i64>| {
+        let rows: Vec<_> = ids.map(|id| format!("({id}, {build}, 'n{id}', 'x', 1, 's')")).collect();
+        let insert = "INSERT INTO build_data (id, buildid, name, value, length, source) VALUES";
+        sql(directory.path(), &format!("{insert} {}", rows.join(", ")));
+    };
+    for number in 1..=4 {
+        build(&farm, number, number, 0).await;
+    }
+    add(1, 0..120);
+    add(3, 200..250);
+    let horizons = Horizons { build_data: horizon(10), ..Horizons::default() };
+    assert_eq!(store.prune(&horizons, days(13)).await.unwrap().build_data, 120, "the third is too young");
+    assert_eq!(store.prune(&horizons, days(30)).await.unwrap().build_data, 50);
+    let kept = store.object_state("ganger", "Janitor", "build_data").await.unwrap();
+    assert_eq!(kept, Some(json!([days(4).epoch_seconds(), 4])));
+    build(&farm, 5, 20, 0).await;
+    add(5, 300..301);
+    assert_eq!(store.prune(&horizons, days(31)).await.unwrap().build_data, 1);
+    assert_eq!(store.prune(&horizons, days(32)).await.unwrap(), Pruned::default());
 }

@@ -24,6 +24,12 @@ pub(crate) fn forget_last_master(directory: &Path) {
     std::fs::remove_file(directory.join("state.sqlite.lock")).unwrap();
 }
 
+/// Does something to the database that Ganger does not.
+pub(crate) fn sql(directory: &Path, statements: &str) {
+    let connection = rusqlite::Connection::open(directory.join("state.sqlite")).unwrap();
+    connection.execute_batch(statements).unwrap();
+}
+
 /// That the database is sound.
 pub(crate) fn check(directory: &Path) {
     let connection = rusqlite::Connection::open(directory.join("state.sqlite")).unwrap();
