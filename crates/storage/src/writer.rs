@@ -257,11 +257,11 @@ impl Writer {
         // Of the last attempt to commit, whose answer may have been lost with the connection.
         let mut unheard = None;
         loop {
+            let was_lost = self.connection.is_lost();
             match self.attempt(&mut work, &mut unheard) {
                 Err(error)
                     if error.may_pass()
-                        && started.elapsed() < self.patience
-                        && !self.queue.state().closed =>
+                        && (self.is_patient(started) || !was_lost && self.has_lost(&error)) =>
                 {
                     if !told {
                         tracing::error!(%error, "the database cannot be written; trying again");
@@ -278,6 +278,16 @@ impl Writer {
                 Err(error) => return Err(error),
             }
         }
+    }
+
+    fn is_patient(&self, started: Instant) -> bool {
+        started.elapsed() < self.patience && !self.queue.state().closed
+    }
+
+    /// Whether an attempt has found out that the connection is gone. Nobody has tried another one yet, and so much is done
+    /// for what was submitted even when the master ends.
+    fn has_lost(&self, error: &Error) -> bool {
+        self.connection.is_lost() || error.ends_the_session()
     }
 
     fn attempt<T>(

@@ -1,5 +1,6 @@
 //! What the databases say, and what follows from it.
 
+use postgres::error::{DbError, Severity};
 use rusqlite::{ErrorCode, types::FromSqlError};
 
 /// What the database said.
@@ -83,6 +84,13 @@ impl Error {
             },
             Self::Column { .. } | Self::Taken(_) | Self::System(_) | Self::Trust(_) => false,
         }
+    }
+
+    /// Whether it is the last that the server says in a session, which the connection may not have noticed yet.
+    pub(crate) fn ends_the_session(&self) -> bool {
+        let Self::Postgres(error) = self else { return false };
+        let severity = error.as_db_error().and_then(DbError::parsed_severity);
+        matches!(severity, Some(Severity::Fatal | Severity::Panic))
     }
 }
 

@@ -1,12 +1,12 @@
 //! What a server does to a store that a file does not: it goes away, it is somebody else's, it asks who we are.
 
-use std::{collections::VecDeque, path::Path};
+use std::{collections::VecDeque, path::Path, time::Duration};
 
 use bytes::Bytes;
 use model::{LogId, Results};
 use secrecy::SecretString;
 use serde_json::json;
-use storage::{OpenError, Server, StorageError, Store, Write, log::Compression};
+use storage::{OpenError, Options, Server, StorageError, Store, Write, log::Compression};
 use testkit::postgres::{Cluster, USER};
 
 use crate::{
@@ -73,6 +73,23 @@ async fn a_connection_that_is_cut_again_and_again_loses_and_doubles_nothing() {
         }
     };
     write_through(&farm, cut, 2000).await;
+    farm.store.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_submitted_before_the_end_is_written_though_the_connection_is_gone() {
+    let directory = tempfile::tempdir().unwrap();
+    // Nothing is written, and nobody finds out, before the store is closed.
+    let lingering = Options { linger: Duration::from_secs(3600), ..options() };
+    let store = Store::open(location(directory.path()), lingering).unwrap();
+    store.restore(farm::identities(), at(0)).await.unwrap();
+    let path = directory.path().to_owned();
+    tokio::task::spawn_blocking(move || sql(&path, CUT)).await.unwrap();
+    let (object, class, key) = ("o".into(), "c".into(), "last".into());
+    store.submit(vec![Write::ObjectState { object, class, key, value: json!(1) }]).await.unwrap();
+    store.close().await;
+    let farm = Farm::open(directory.path()).await;
+    assert_eq!(farm.store.object_state("o", "c", "last").await.unwrap(), Some(json!(1)));
     farm.store.close().await;
 }
 
