@@ -86,8 +86,9 @@ resource "aws_security_group" "master" {
 resource "aws_iam_policy" "master" {
   name        = "${var.name}-master"
   description = "Starts machines with the tags of Ganger, and ends those alone"
-  policy = replace(replace(file("${path.module}/../iam-policy.json"),
+  policy = replace(replace(replace(file("${path.module}/../iam-policy.json"),
     "role/ganger-worker*", "role/${aws_iam_role.worker.name}"),
+    ":*:ganger*", ":*:${var.name}-*"),
   "arn:aws:", "arn:${data.aws_partition.here.partition}:")
   tags = var.tags
 }
@@ -138,4 +139,44 @@ resource "aws_launch_template" "worker" {
       delete_on_termination = true
     }
   }
+}
+
+# Notices of the spot market, for each pool that is to hear them here: interruption-queue of its [pool.ec2].
+resource "aws_cloudwatch_event_rule" "interruption" {
+  for_each    = var.queues
+  name        = "${var.name}-${each.key}"
+  description = "What EC2 takes back soon"
+  tags        = var.tags
+  event_pattern = jsonencode({
+    source        = ["aws.ec2"]
+    "detail-type" = ["EC2 Spot Instance Interruption Warning", "EC2 Instance Rebalance Recommendation"]
+  })
+}
+
+resource "aws_sqs_queue" "interruption" {
+  for_each                  = var.queues
+  name                      = "${var.name}-${each.key}"
+  message_retention_seconds = 300
+  tags                      = var.tags
+}
+
+resource "aws_sqs_queue_policy" "interruption" {
+  for_each  = var.queues
+  queue_url = aws_sqs_queue.interruption[each.key].id
+  policy = jsonencode({
+    Version = "2012-10-17"
+    Statement = [{
+      Effect    = "Allow"
+      Action    = "sqs:SendMessage"
+      Principal = { Service = "events.amazonaws.com" }
+      Resource  = aws_sqs_queue.interruption[each.key].arn
+      Condition = { ArnEquals = { "aws:SourceArn" = aws_cloudwatch_event_rule.interruption[each.key].arn } }
+    }]
+  })
+}
+
+resource "aws_cloudwatch_event_target" "interruption" {
+  for_each = var.queues
+  rule     = aws_cloudwatch_event_rule.interruption[each.key].name
+  arn      = aws_sqs_queue.interruption[each.key].arn
 }

@@ -10,6 +10,11 @@ output "pool" {
   TOML
 }
 
+output "interruption_queues" {
+  description = "What interruption-queue of [pool.ec2] is, for each pool of `queues`."
+  value       = { for pool, queue in aws_sqs_queue.interruption : pool => queue.url }
+}
+
 output "master_instance_profile" {
   description = "For a master on EC2."
   value       = aws_iam_instance_profile.master.name

@@ -39,6 +39,12 @@ variable "master_ports" {
   default     = [9989, 9990]
 }
 
+variable "queues" {
+  description = "Pools that hear of interruptions from a queue of their own."
+  type        = set(string)
+  default     = []
+}
+
 variable "tags" {
   description = "More tags of all that is made."
   type        = map(string)

@@ -10,7 +10,7 @@ use crate::tools;
 const POLICY: &str = "examples/iam-policy.json";
 
 /// Services that are called. (Others' actions are what EC2 does in the master's name.)
-const SERVICES: &[&str] = &["ec2:", "pricing:", "servicequotas:", "ssm:"];
+const SERVICES: &[&str] = &["ec2:", "pricing:", "servicequotas:", "sqs:", "ssm:"];
 
 /// What names of calls begin with.
 const VERBS: &[&str] = &[
@@ -25,6 +25,7 @@ const VERBS: &[&str] = &[
     "disassociate",
     "get",
     "modify",
+    "receive",
     "release",
     "request",
     "run",

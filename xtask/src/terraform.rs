@@ -103,15 +103,18 @@ fn configuration(moto: SocketAddr) -> String {
   skip_metadata_api_check     = true
   skip_requesting_account_id  = true
   endpoints {{
-    ec2 = "http://{moto}"
-    iam = "http://{moto}"
-    sts = "http://{moto}"
+    ec2    = "http://{moto}"
+    events = "http://{moto}"
+    iam    = "http://{moto}"
+    sqs    = "http://{moto}"
+    sts    = "http://{moto}"
   }}
 }}
 
 module "ganger" {{
   source   = {source:?}
   image_id = "ami-12c6146b"
+  queues   = ["linux"]
 }}
 
 output "pool" {{

@@ -120,6 +120,8 @@ pub struct Placement {
     pub image: Option<Image>,
     /// The SSH key pair.
     pub key_name: Option<String>,
+    /// The URL of the SQS queue that EventBridge puts interruptions into.
+    pub interruption_queue: Option<String>,
 }
 
 /// What machines boot.

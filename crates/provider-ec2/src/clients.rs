@@ -24,6 +24,8 @@ pub(crate) struct Region {
     pub(crate) ec2: Client,
     /// Reads parameters that name images.
     pub(crate) parameters: aws_sdk_ssm::Client,
+    /// Has what EventBridge says.
+    pub(crate) queues: aws_sdk_sqs::Client,
     /// Says what machines cost.
     pub(crate) prices: aws_sdk_pricing::Client,
     /// Says what the account may have.
@@ -64,6 +66,7 @@ fn clients(common: &SdkConfig, region: &str) -> Region {
         ec2: Client::new(&common),
         parameters: aws_sdk_ssm::Client::new(&common),
         prices: aws_sdk_pricing::Client::new(&common.to_builder().region(prices).build()),
+        queues: aws_sdk_sqs::Client::new(&common),
         quotas: aws_sdk_servicequotas::Client::new(&common),
     }
 }

@@ -7,7 +7,7 @@ use std::{
 };
 
 use pools::provider::{Machine, MachineStatus};
-use tokio::time::Instant;
+use tokio::{sync::SetOnce, time::Instant};
 
 /// For so long a machine that was started is believed to be there, though a listing does not show it: EC2 is eventually
 /// consistent.
@@ -15,7 +15,10 @@ const UNSEEN: Duration = Duration::from_secs(300);
 
 /// Machines by their ids.
 #[derive(Debug, Default)]
-pub(crate) struct Known(Mutex<HashMap<String, Entry>>);
+pub(crate) struct Known {
+    entries: Mutex<HashMap<String, Entry>>,
+    listed: SetOnce<()>,
+}
 
 #[derive(Debug)]
 struct Entry {
@@ -26,7 +29,7 @@ struct Entry {
 
 impl Known {
     fn entries(&self) -> MutexGuard<'_, HashMap<String, Entry>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.entries.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// These were started just now.
@@ -74,7 +77,14 @@ impl Known {
                 entries.insert(id, Entry { region: entry.region, unseen: Some(unseen) });
             }
         }
+        // Once is enough.
+        let _before = self.listed.set(());
         machines
+    }
+
+    /// Waits until there was a complete listing.
+    pub(crate) async fn was_listed(&self) {
+        self.listed.wait().await;
     }
 
     /// Machines that run, by region.

@@ -22,6 +22,7 @@ mod market;
 mod offer;
 pub mod preflight;
 mod provider;
+mod queue;
 mod quota;
 mod sale;
 mod settings;

@@ -46,6 +46,9 @@ fn help(code: &str) -> &'static str {
             "is the group in the subnet's VPC? By name only groups of the default VPC are found"
         }
         code if code.starts_with("InvalidKeyPair") => "key pairs are of one region each: import it there",
+        code if code.contains("NonExistentQueue") || code == "QueueDoesNotExist" => {
+            "is the queue in this region and this account? `interruption-queue` is its URL"
+        }
         "InvalidParameterValue" => "EC2 names the value that it does not take",
         _ => "see docs/ec2.md, “When it does not work”",
     }
@@ -93,6 +96,7 @@ pub async fn preflight(settings: &Settings) -> Vec<Finding> {
         findings.extend(fleet(inner, &client, &region, &offers).await);
     }
     findings.extend(prices(inner, &offers).await);
+    findings.extend(queues(inner).await);
     findings.push(Finding::doubtful(
         "ending machines",
         "whether ec2:TerminateInstances is allowed shows only when a machine is to go",
@@ -305,6 +309,19 @@ async fn dry(inner: &Inner, client: &Client, offer: &Offer) -> Result<(), Provid
         Err(error) if error.code() == Some("DryRunOperation") => Ok(()),
         Err(error) => Err(error::told("RunInstances", &error, offer.market == Market::Spot)),
     }
+}
+
+/// Whether queues with interruptions can be read.
+async fn queues(inner: &Inner) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    for (region, queue) in inner.queues() {
+        let subject = format!("{region}: interruption-queue");
+        findings.push(match inner.peek(region, queue).await {
+            Ok(()) => Finding::good(&subject, format!("{queue} can be read")),
+            Err(error) => refused(&subject, &error),
+        });
+    }
+    findings
 }
 
 /// Whether anything could be bought at today's prices.

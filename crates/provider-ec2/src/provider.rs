@@ -24,10 +24,11 @@ use crate::{
     list,
     market::{Prices, Quote, Quotes},
     offer::{At, Offer},
+    queue::PassedOn,
     quota::Headroom,
     template::Templates,
     types::Types,
-    warnings::Watch,
+    warnings::{Failing, Watch},
 };
 
 /// The end of a console that is kept.
@@ -55,6 +56,8 @@ pub(crate) struct Inner {
     pub(crate) headroom: Headroom,
     pub(crate) known: Known,
     pub(crate) watch: Watch,
+    pub(crate) passed_on: PassedOn,
+    pub(crate) failing: Failing,
     /// Zones of subnets.
     zones: Mutex<HashMap<String, String>>,
 }
@@ -82,6 +85,8 @@ impl Ec2 {
             headroom: Headroom::default(),
             known: Known::default(),
             watch: Watch::default(),
+            passed_on: PassedOn::default(),
+            failing: Failing::default(),
             zones: Mutex::default(),
         })))
     }
@@ -374,6 +379,6 @@ impl Provider for Ec2 {
     }
 
     fn warnings(&self) -> Answer<'_, Vec<(String, Warning)>> {
-        Box::pin(self.0.warnings())
+        Box::pin(async { Ok(self.0.warnings().await) })
     }
 }

@@ -1,14 +1,14 @@
 //! What EC2 warns of: status checks that fail, and spot instances that are marked for termination.
 
 use std::{
-    collections::{BTreeSet, HashMap, HashSet},
+    collections::{BTreeMap, BTreeSet, HashMap, HashSet},
     sync::{Mutex, PoisonError},
     time::Duration,
 };
 
 use aws_sdk_ec2::types::{Filter, SummaryStatus};
 use pools::{ProviderError, Warning, provider::Machine};
-use tokio::time::sleep;
+use tokio::time::{Instant, sleep_until};
 
 use crate::{
     bucket::{self, Class},
@@ -20,11 +20,13 @@ use crate::{
 const LOOK: Duration = Duration::from_secs(30);
 
 /// From the mark to the end of a spot instance.
-const NOTICE: Duration = Duration::from_secs(120);
+pub(crate) const NOTICE: Duration = Duration::from_secs(120);
 
 /// What was told before.
 #[derive(Debug, Default)]
 pub(crate) struct Watch {
+    /// When EC2 was last asked, or a first time waited for.
+    looked: Mutex<Option<Instant>>,
     impaired: Mutex<BTreeSet<String>>,
     marked: Mutex<BTreeSet<String>>,
     /// Machines whose secret was taken from their tags, by region.
@@ -32,6 +34,14 @@ pub(crate) struct Watch {
 }
 
 impl Watch {
+    fn next_look(&self) -> Instant {
+        *self.looked.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert_with(Instant::now) + LOOK
+    }
+
+    fn looks(&self) {
+        *self.looked.lock().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now());
+    }
+
     /// Those of a region's machines whose secret is still to be taken from their tags. Machines that are listed no more are
     /// forgotten.
     pub(crate) fn to_forget<'a>(&self, region: &str, listed: &'a [Machine]) -> Vec<&'a Machine> {
@@ -49,32 +59,72 @@ impl Watch {
     }
 }
 
-impl Inner {
-    /// Waits until there is something to warn of.
-    pub(crate) async fn warnings(&self) -> Result<Vec<(String, Warning)>, ProviderError> {
-        loop {
-            sleep(LOOK).await;
-            let mut warnings = Vec::new();
-            let now = clock::now();
-            let (mut impaired, mut marked) = (BTreeSet::new(), BTreeSet::new());
-            for (region, ids) in self.known.regions() {
-                impaired.extend(self.impaired(&region, &ids).await?);
-                if self.settings.template.spot.is_some() {
-                    marked.extend(self.marked(&region, &ids).await?);
+/// What fails for the time being: people are told once.
+#[derive(Debug, Default)]
+pub(crate) struct Failing(Mutex<BTreeMap<String, String>>);
+
+impl Failing {
+    /// Says what became of something that is done again and again, when that is news.
+    pub(crate) fn note(&self, pool: &str, what: &str, error: Option<&ProviderError>) {
+        let mut failing = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        match error {
+            Some(error) => {
+                let before = failing.insert(what.to_owned(), error.code.clone());
+                if before.is_none_or(|code| code != error.code) {
+                    tracing::warn!(pool, code = error.code, "{what}: {}", error.text);
                 }
             }
-            let mut before = self.watch.marked.lock().unwrap_or_else(PoisonError::into_inner);
-            let interruption = Warning::Interruption(now + NOTICE);
-            warnings.extend(marked.difference(&before).map(|id| (id.clone(), interruption)));
-            *before = marked;
-            let mut before = self.watch.impaired.lock().unwrap_or_else(PoisonError::into_inner);
-            warnings.extend(impaired.difference(&before).map(|id| (id.clone(), Warning::Impaired(now))));
-            warnings.extend(before.difference(&impaired).map(|id| (id.clone(), Warning::Recovered)));
-            *before = impaired;
-            if !warnings.is_empty() {
-                return Ok(warnings);
+            None if failing.remove(what).is_some() => tracing::info!(pool, "{what}: works again"),
+            None => {}
+        }
+    }
+}
+
+impl Inner {
+    /// Waits until there is something to warn of.
+    pub(crate) async fn warnings(&self) -> Vec<(String, Warning)> {
+        tokio::select! {
+            seen = self.seen() => seen,
+            told = self.told() => told,
+        }
+    }
+
+    /// Looks again and again until there is something to warn of.
+    async fn seen(&self) -> Vec<(String, Warning)> {
+        loop {
+            // Whoever was told something meanwhile has waited for a part of it already.
+            sleep_until(self.watch.next_look()).await;
+            let seen = self.look().await;
+            self.failing.note(&self.settings.pool, "looking for warnings", seen.as_ref().err());
+            if let Ok(warnings) = seen
+                && !warnings.is_empty()
+            {
+                return warnings;
             }
         }
+    }
+
+    /// What there is to warn of since the last look.
+    async fn look(&self) -> Result<Vec<(String, Warning)>, ProviderError> {
+        self.watch.looks();
+        let mut warnings = Vec::new();
+        let now = clock::now();
+        let (mut impaired, mut marked) = (BTreeSet::new(), BTreeSet::new());
+        for (region, ids) in self.known.regions() {
+            impaired.extend(self.impaired(&region, &ids).await?);
+            if self.settings.template.spot.is_some() {
+                marked.extend(self.marked(&region, &ids).await?);
+            }
+        }
+        let mut before = self.watch.marked.lock().unwrap_or_else(PoisonError::into_inner);
+        let interruption = Warning::Interruption(now + NOTICE);
+        warnings.extend(marked.difference(&before).map(|id| (id.clone(), interruption)));
+        *before = marked;
+        let mut before = self.watch.impaired.lock().unwrap_or_else(PoisonError::into_inner);
+        warnings.extend(impaired.difference(&before).map(|id| (id.clone(), Warning::Impaired(now))));
+        warnings.extend(before.difference(&impaired).map(|id| (id.clone(), Warning::Recovered)));
+        *before = impaired;
+        Ok(warnings)
     }
 
     /// Those whose status checks fail.

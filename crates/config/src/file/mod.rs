@@ -304,6 +304,7 @@ fn whole<'a>(reading: &'a Reading<'a>, root: &'a Spanned<DeValue<'a>>, look: Loo
         pools.extend(pool::read(value, &mut names).map(|pool| (Arc::new(pool), value)));
     }
     pool::check_slots(reading, &pools, &workers);
+    pool::check_queues(reading, &pools);
     let pool_limits = pool::limits(table.value("pool-limits"));
 
     let locks = lock::read_all(&table, &names);

@@ -5,6 +5,7 @@ mod docker;
 mod ec2;
 mod local;
 mod never;
+mod queue;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -37,6 +38,7 @@ pub(super) use self::{
     ec2::{BLOCK_DEVICE, EC2, PLACEMENT, REQUIREMENTS, TYPE, VOLUME},
     local::{LOCAL, TROUBLE},
     never::check as check_starts,
+    queue::check as check_queues,
 };
 
 const PASSWORD: [&str; 3] = ["password", "password-file", "password-env"];

@@ -3,6 +3,7 @@
 mod conformance;
 mod fleets;
 mod limits;
+mod queue;
 mod requirements;
 mod site;
 mod trouble;

@@ -45,6 +45,7 @@ impl Site {
                 security_groups: Vec::new(),
                 image: Some(Image::Id("ami-12c6146b".into())),
                 key_name: None,
+                interruption_queue: None,
             }],
             types: vec![TypeChoice {
                 name: "c5.large".into(),

@@ -135,7 +135,7 @@ impl Client {
         service: &str,
         target: &str,
         parameters: &serde_json::Value,
-    ) -> anyhow::Result<()> {
+    ) -> anyhow::Result<serde_json::Value> {
         let mut headers = HeaderMap::new();
         let signed = format!(
             "AWS4-HMAC-SHA256 Credential=lab/20260101/{REGION}/{service}/aws4_request, SignedHeaders=host, Signature=0"
@@ -147,7 +147,11 @@ impl Client {
         if !answer.status.is_success() {
             bail!("moto refuses {target}: {} {}", answer.status, String::from_utf8_lossy(&answer.body));
         }
-        Ok(())
+        // Some answers are empty.
+        if answer.body.is_empty() {
+            return Ok(serde_json::Value::Null);
+        }
+        Ok(serde_json::from_slice(&answer.body)?)
     }
 
     pub(super) async fn ask(self, region: &str, query: &Query) -> anyhow::Result<Answer> {

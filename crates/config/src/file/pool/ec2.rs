@@ -30,6 +30,11 @@ const PLACE: &[Key] = &[
     Key::new("security_group_ids", Kind::Texts, "security groups, by their ids"),
     Key::new("security_name", Kind::Text, "a security group of the default VPC, by its name"),
     Key::new("keypair_name", Kind::Text, "the SSH key pair, for people who look at a machine"),
+    Key::new(
+        "interruption-queue",
+        Kind::Text,
+        "the URL of an SQS queue of the region into which EventBridge puts interruptions",
+    ),
     Key::new("ami", Kind::Text, "the image that machines boot: `ami-…`"),
     Key::new(
         "ami-name",
@@ -443,6 +448,7 @@ fn placement(table: &Table<'_>, common: Option<&Table<'_>>) -> Option<Placement>
         subnets: if own_zones { Vec::new() } else { subnets },
         security_groups,
         image,
+        interruption_queue: of("interruption-queue").and_then(super::queue::url),
         key_name: text("keypair_name"),
     })
 }

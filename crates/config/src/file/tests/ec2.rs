@@ -300,3 +300,14 @@ fn types_may_be_required_rather_than_named() {
         "do not go together with named types",
     );
 }
+
+#[test]
+fn queues_are_urls_and_of_one_pool_each() {
+    let queue = "https://sqs.r.amazonaws.com/1/q";
+    let queued = format!("{LEAST}interruption-queue = {queue:?}\n");
+    let placed = template(&queued).placements.remove(0);
+    assert_eq!(placed.interruption_queue.as_deref(), Some(queue));
+    has(&wrong(1, &format!("{LEAST}interruption-queue = \"q\"\n")), "\"q\" is no URL of a queue");
+    let two = format!("{}[[pool]]\nname = \"other\"\nmax = 1\n[pool.ec2]\n{queued}", pool(1, &queued));
+    has(&errors(&two), "pool \"p\" has the interruption-queue");
+}

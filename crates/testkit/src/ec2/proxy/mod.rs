@@ -33,7 +33,7 @@ pub use self::{
 };
 use self::{server::Server, world::World};
 use super::{
-    moto::{Client, Moto},
+    moto::{ACCOUNT, Client, Moto},
     query::Query,
     runtime::{self, Threads},
     xml::Element,
@@ -118,7 +118,52 @@ impl Proxy {
         let moto = self.server.moto;
         let parameter =
             serde_json::json!({"Name": name, "Value": value, "Type": "String", "Overwrite": true});
-        self.threads.run(async move { moto.call_json("ssm", "AmazonSSM.PutParameter", &parameter).await })
+        self.threads.run(async move { moto.call_json("ssm", "AmazonSSM.PutParameter", &parameter).await })?;
+        Ok(())
+    }
+
+    /// Makes a queue.
+    ///
+    /// # Errors
+    /// moto does not.
+    pub fn make_queue(&self, name: &str) -> anyhow::Result<()> {
+        self.queue("CreateQueue", serde_json::json!({"QueueName": name}))?;
+        Ok(())
+    }
+
+    /// Puts a message into a queue.
+    ///
+    /// # Errors
+    /// moto does not.
+    pub fn send_message(&self, queue: &str, body: &str) -> anyhow::Result<()> {
+        let message = serde_json::json!({"QueueUrl": self.queue_url(queue), "MessageBody": body});
+        self.queue("SendMessage", message)?;
+        Ok(())
+    }
+
+    /// How many messages are in a queue, also those that somebody has received and not deleted.
+    ///
+    /// # Errors
+    /// moto does not say.
+    pub fn messages(&self, queue: &str) -> anyhow::Result<u32> {
+        let asked = serde_json::json!({"QueueUrl": self.queue_url(queue), "AttributeNames": ["All"]});
+        let answer = self.queue("GetQueueAttributes", asked)?;
+        ["ApproximateNumberOfMessages", "ApproximateNumberOfMessagesNotVisible"]
+            .iter()
+            .map(|name| {
+                Ok(answer["Attributes"][name].as_str().context("a queue without a count")?.parse::<u32>()?)
+            })
+            .sum()
+    }
+
+    /// Where a queue is.
+    pub fn queue_url(&self, name: &str) -> String {
+        format!("{}/{ACCOUNT}/{name}", self.endpoint())
+    }
+
+    fn queue(&self, action: &str, parameters: serde_json::Value) -> anyhow::Result<serde_json::Value> {
+        let (moto, target) = (self.server.moto, format!("AmazonSQS.{action}"));
+        self.threads.run(async move { moto.call_json("sqs", &target, &parameters).await })
     }
 
     /// Changes how it behaves.
