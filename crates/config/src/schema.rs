@@ -75,6 +75,13 @@ pub(crate) struct Special {
     pub(crate) read: fn(&Value<'_>) -> Option<Renderable>,
 }
 
+impl Special {
+    /// What is no renderable, and is read by code of its own: only for messages and the reference.
+    pub(crate) const fn apart(expected: &'static str) -> Self {
+        Self { expected, read: |_| Some(Renderable::Null) }
+    }
+}
+
 /// What holds where a key is left out.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Fallback {

@@ -9,7 +9,6 @@ use super::Names;
 use crate::{
     expression,
     model::{Branches, Category, ChangeSource, GitPoller, Secrets, Ssh},
-    renderable::Renderable,
     schema::{Fallback, Key, Kind, Special},
     table::{Keys, Table},
     value::Value,
@@ -72,17 +71,9 @@ pub(super) const GIT_POLLER: Keys = Keys {
     ],
 };
 
-const BRANCHES: Special = Special {
-    expected: "a list of branches, `true`, or `{ expression = … }`",
-    // Only for the reference: `branches` reads it.
-    read: |_| Some(Renderable::Null),
-};
+const BRANCHES: Special = Special::apart("a list of branches, `true`, or `{ expression = … }`");
 
-const CATEGORY: Special = Special {
-    expected: "text, or `{ expression = … }`",
-    // Only for the reference: `category` reads it.
-    read: |_| Some(Renderable::Null),
-};
+const CATEGORY: Special = Special::apart("text, or `{ expression = … }`");
 
 /// Reads one; its secrets are not known yet.
 pub(super) fn read<'a>(value: Value<'a>, names: &mut Names<'a>) -> Option<GitPoller> {

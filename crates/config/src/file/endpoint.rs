@@ -9,7 +9,6 @@ use crate::{
     diagnostic::Span,
     model::Endpoint,
     nearest::nearest,
-    renderable::Renderable,
     schema::{Key, Kind, Special},
     table::{Keys, Table},
     value::{Reading, Value},
@@ -18,11 +17,7 @@ use crate::{
 /// Every address of this machine, as Twisted's `tcp:PORT` has it.
 pub(super) const ANY: &str = "0.0.0.0";
 
-pub(super) const ENDPOINTS: Special = Special {
-    expected: "a list of endpoints",
-    // Only for the reference: endpoints are no renderables, `read_all` reads them.
-    read: |_| Some(Renderable::Null),
-};
+pub(super) const ENDPOINTS: Special = Special::apart("a list of endpoints");
 
 pub(super) const ENDPOINT: Special = Special { expected: "an endpoint", ..ENDPOINTS };
 

@@ -10,7 +10,6 @@ use crate::{
     diagnostic::Span,
     expression,
     model::{Importance, Interest},
-    renderable::Renderable,
     schema::{Fallback, Key, Kind, Special},
     table::{Keys, Table},
     value::Value,
@@ -34,11 +33,7 @@ pub(super) const INTEREST: &[Key] = &[
         .default(Fallback::Bool(false)),
 ];
 
-const IMPORTANT: Special = Special {
-    expected: "regular expressions, or `{ expression = … }`",
-    // Only for the reference: `interest` reads it.
-    read: |_| Some(Renderable::Null),
-};
+const IMPORTANT: Special = Special::apart("regular expressions, or `{ expression = … }`");
 
 pub(in crate::file) const FILTER: Keys = Keys {
     what: "a change filter",
@@ -87,11 +82,7 @@ pub(in crate::file) const FILTER: Keys = Keys {
     ],
 };
 
-const FUNCTION: Special = Special {
-    expected: "`{ expression = … }` over `change`",
-    // Only for the reference: `filter` reads it.
-    read: |_| Some(Renderable::Null),
-};
+const FUNCTION: Special = Special::apart("`{ expression = … }` over `change`");
 
 /// Makes a condition of the texts of a value.
 type MakeTest = fn(&Value<'_>, Vec<(&str, Span)>) -> Option<Test>;

@@ -152,11 +152,7 @@ const TYPES: &[(&str, Keys)] = &[
     ("Triggerable", TRIGGERABLE),
 ];
 
-const PRIORITY: Special = Special {
-    expected: "a whole number, or `{ expression = … }`",
-    // Only for the reference: `priority` reads it.
-    read: |_| Some(Renderable::Null),
-};
+const PRIORITY: Special = Special::apart("a whole number, or `{ expression = … }`");
 
 pub(super) const CODEBASE: Keys = Keys {
     what: "a codebase",
@@ -168,11 +164,7 @@ pub(super) const CODEBASE: Keys = Keys {
     hints: &[],
 };
 
-const CODEBASES: Special = Special {
-    expected: "a list of names, or a table",
-    // Only for the reference: codebases are no renderables, `codebases` reads them.
-    read: |_| Some(Renderable::Null),
-};
+const CODEBASES: Special = Special::apart("a list of names, or a table");
 
 pub(super) fn read<'a>(value: Value<'a>, builders: &Names<'a>, names: &mut Names<'a>) -> Option<Scheduler> {
     let Some(entries) = value.get().as_table() else {

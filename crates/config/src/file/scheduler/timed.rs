@@ -12,7 +12,6 @@ use super::{ABSOLUTE, COMMON, HINTS, OWN, filter, reason};
 use crate::{
     file::pool::cron,
     model::{Clockwork, Timed},
-    renderable::Renderable,
     schema::{Fallback, Key, Kind, Special},
     table::{Keys, Table},
     value::Value,
@@ -67,11 +66,7 @@ const TIMES: &[Key] = &[
         .default(Fallback::Of("that of the master's machine")),
 ];
 
-const FIELD: Special = Special {
-    expected: "a number, a list of numbers, or text as in cron",
-    // Only for the reference: `word` reads it.
-    read: |_| Some(Renderable::Null),
-};
+const FIELD: Special = Special::apart("a number, a list of numbers, or text as in cron");
 
 pub(in crate::file) const PERIODIC: Keys = Keys {
     what: "Periodic",
