@@ -5,6 +5,7 @@
 mod diagnostic;
 mod expression;
 mod file;
+mod form;
 mod model;
 mod nearest;
 mod pool;
@@ -17,11 +18,12 @@ mod value;
 
 pub use diagnostic::{ConfigErrors, Diagnostic, Diagnostics, Related, Severity};
 pub use file::{Loaded, PoolProblem, load, load_with, parse};
+pub use form::{Choices, CodebaseParameter, ForceScheduler, Group, Parameter, ParameterKind};
 pub use model::{
     Args, Basic, Branches, Builder, Category, ChangeSource, Clockwork, Codebase, CollapseRequests, Config,
-    Database, Endpoint, Enroll, ForceScheduler, GitPoller, Importance, Interest, Janitor, Lock, LockAccess,
-    LockMode, LockScope, LogCompression, Master, NextBuild, NextWorker, PrioritizeBuilders, Priority,
-    Renderable, Scheduler, SchedulerKind, Secrets, Ssh, Step, StepFlags, Timed, Web, Worker,
+    Database, Endpoint, Enroll, GitPoller, Importance, Interest, Janitor, Lock, LockAccess, LockMode,
+    LockScope, LogCompression, Master, NextBuild, NextWorker, PrioritizeBuilders, Priority, Renderable,
+    Scheduler, SchedulerKind, Secrets, Ssh, Step, StepFlags, Timed, Web, Worker,
 };
 pub use nearest::nearest;
 pub use pool::{LocalTemplate, LocalTrouble, Pool, PoolProvider};

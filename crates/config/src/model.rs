@@ -10,6 +10,7 @@ use ::model::{
 };
 use secrecy::{ExposeSecret as _, SecretString};
 
+use crate::form::ForceScheduler;
 pub use crate::renderable::{Args, Renderable};
 
 /// A whole, consistent configuration: every name that is used exists, every value is in its range.
@@ -537,7 +538,8 @@ pub struct Scheduler {
     pub properties: Vec<(String, Renderable)>,
     /// Priority of its requests; higher is sooner.
     pub priority: Priority,
-    /// Codebases of its builds; at least one, the one of the empty name unless told otherwise.
+    /// Codebases of its builds; at least one, the one of the empty name unless told otherwise. A force scheduler has its
+    /// own.
     pub codebases: Vec<Codebase>,
     /// What makes it act.
     pub kind: SchedulerKind,
@@ -578,7 +580,7 @@ pub enum SchedulerKind {
         upstream: String,
     },
     /// `ForceScheduler`: somebody asks.
-    Force(ForceScheduler),
+    Force(Box<ForceScheduler>),
     /// `Nightly`: times by the clock.
     Nightly(Timed),
     /// `NightlyTriggerable`: times by the clock, when a build has triggered it since the last one.
@@ -717,15 +719,4 @@ pub enum Importance {
     Files(Vec<Pattern>),
     /// This is true, over `change`.
     Expression(Expression),
-}
-
-/// What somebody who forces a build may say.
-#[derive(Clone, Debug, PartialEq)]
-pub struct ForceScheduler {
-    /// Text on the button.
-    pub button_name: String,
-    /// Heading of the form.
-    pub label: String,
-    /// The reason when none is given.
-    pub reason: String,
 }

@@ -448,7 +448,8 @@ impl<'a> Value<'a> {
         properties
     }
 
-    fn json(&self) -> Option<Json> {
+    /// The value as JSON; it is the same for all builds.
+    pub(crate) fn json(&self) -> Option<Json> {
         Some(match self.get() {
             DeValue::String(_) => Json::from(self.template()?.source()),
             DeValue::Integer(_) => Json::from(self.integer(i64::MIN, i64::MAX)?),

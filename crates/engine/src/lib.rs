@@ -20,7 +20,7 @@ pub use crate::{
     clock::{Clock, SystemClock},
     core::{
         Action, Answer, Batch, BuildControl, BuildOrder, BuildWish, Core, Event, Force, Outcome, Refusal,
-        ReplyId, SessionId, StampAsked, Trigger, TriggeredBuild, TriggeredScheduler,
+        ReplyId, SessionId, StampAsked, Trigger, TriggeredBuild, TriggeredScheduler, Values,
     },
     master::Master,
     notice::{Heard, Notice, NoticeSender, Notices},

@@ -29,7 +29,7 @@ use std::sync::Arc;
 
 use serde_json::Value as Json;
 
-pub use self::python::{is_true, to_text};
+pub use self::python::{is_true, to_repr, to_text};
 use crate::expression::EvaluationError;
 
 /// What a template can ask for. Where nothing else is said, nothing is there.

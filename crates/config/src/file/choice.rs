@@ -13,18 +13,26 @@ use crate::{
     value::Value,
 };
 
-pub(super) const COLLAPSE: Special = Special::apart("`true`, `false`, or `{ expression = … }` over `new`, `old`, `compatible` and `builder`");
+pub(super) const COLLAPSE: Special =
+    Special::apart("`true`, `false`, or `{ expression = … }` over `new`, `old`, `compatible` and `builder`");
 
-pub(super) const NEXT_BUILD: Special = Special::apart("`\"priority\"`, `\"oldest\"`, `\"newest\"`, or `{ expression = … }` over `request`, `prop` and `builder`: \
-               the request with the highest number");
+pub(super) const NEXT_BUILD: Special = Special::apart(
+    "`\"priority\"`, `\"oldest\"`, `\"newest\"`, or `{ expression = … }` over `request`, `prop` and `builder`: \
+               the request with the highest number",
+);
 
-pub(super) const NEXT_WORKER: Special = Special::apart("`\"least-loaded\"`, `\"most-loaded\"`, `\"in-order\"`, or `{ expression = … }` over `worker`, `request`, \
-               `prop` and `builder`: the worker with the highest number");
+pub(super) const NEXT_WORKER: Special = Special::apart(
+    "`\"least-loaded\"`, `\"most-loaded\"`, `\"in-order\"`, or `{ expression = … }` over `worker`, `request`, \
+               `prop` and `builder`: the worker with the highest number",
+);
 
-pub(super) const CAN_START: Special = Special::apart("`{ expression = … }` over `worker`, `request`, `prop` and `builder`");
+pub(super) const CAN_START: Special =
+    Special::apart("`{ expression = … }` over `worker`, `request`, `prop` and `builder`");
 
-pub(super) const PRIORITIZE: Special = Special::apart("`\"priority\"`, `\"oldest\"`, a list of names of builders, or `{ expression = … }` over `builder` and \
-               `request` (its first): the builder with the highest number");
+pub(super) const PRIORITIZE: Special = Special::apart(
+    "`\"priority\"`, `\"oldest\"`, a list of names of builders, or `{ expression = … }` over `builder` and \
+               `request` (its first): the builder with the highest number",
+);
 
 /// What each builder may say.
 pub(super) const OF_BUILDER: &[Key] = &[

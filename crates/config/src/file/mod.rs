@@ -190,7 +190,17 @@ pub(crate) const TABLES: &[(&str, &str, Keys)] = &[
     ),
     ("`[[scheduler]]` of type `Periodic`", "Builds again and again.", scheduler::timed::PERIODIC),
     ("`[[scheduler]]` of type `Triggerable`", "Builds when a step `Trigger` asks.", scheduler::TRIGGERABLE),
-    ("`[[scheduler]]` of type `ForceScheduler`", "Builds when somebody asks.", scheduler::FORCE),
+    ("`[[scheduler]]` of type `ForceScheduler`", "Builds when somebody asks.", scheduler::force::FORCE),
+    (
+        "A CodebaseParameter",
+        "An entry of `codebases` of a `ForceScheduler`: see [schedulers.md](schedulers.md#when-somebody-asks).",
+        scheduler::force::CODEBASE,
+    ),
+    (
+        "A parameter",
+        "An entry of `properties` of a `ForceScheduler`, and wherever one parameter is asked for. Which keys it has depends on its type.",
+        scheduler::parameter::PARAMETER,
+    ),
     (
         "`[[change-source]]` of type `GitPoller`",
         "Looks at a git repository again and again: [change-sources.md](change-sources.md).",

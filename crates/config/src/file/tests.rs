@@ -10,6 +10,7 @@ use crate::model::{Database, Endpoint, LogCompression, Renderable, SchedulerKind
 mod dispatch;
 mod docker;
 mod ec2;
+mod force;
 mod hostile;
 mod pools;
 mod schedulers;

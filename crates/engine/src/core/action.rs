@@ -294,6 +294,9 @@ pub enum Refusal {
         /// The builder.
         builder: String,
     },
+    /// What is said is not what the scheduler takes: what is wrong, by the full names of its parameters.
+    #[error("{}", lines(.0))]
+    Form(Vec<(String, String)>),
     /// No worker has this name.
     #[error("no worker is called {0:?}")]
     NoSuchWorker(String),
@@ -306,4 +309,10 @@ pub enum Refusal {
     /// No pool has this instance (any more).
     #[error("no pool has an instance {0}")]
     NoSuchInstance(InstanceId),
+}
+
+/// A line for each mistake, as Buildbot has it.
+fn lines(mistakes: &[(String, String)]) -> String {
+    let lines: Vec<String> = mistakes.iter().map(|(name, mistake)| format!("{name}:{mistake}")).collect();
+    lines.join("\n")
 }

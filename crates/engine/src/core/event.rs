@@ -5,6 +5,8 @@ use std::{fmt, sync::Arc};
 use config::Config;
 use model::{BuildId, BuildRequestId, Change, InstanceId, Json, Properties, Results, StepId};
 
+use super::Values;
+
 /// One connection of a worker, from login to loss. Never used twice while the master runs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct SessionId(pub u64);
@@ -245,18 +247,20 @@ pub struct Force {
     pub builder_names: Vec<String>,
     /// Why; `None` takes the scheduler's default.
     pub reason: Option<String>,
-    /// Who asks; empty when nobody says.
+    /// Who asks; empty when nobody says, and then a parameter may tell.
     pub owner: String,
     /// Branch to build; `None` takes the scheduler's default.
     pub branch: Option<String>,
     /// Commit to build; `None` takes the scheduler's default.
     pub revision: Option<String>,
-    /// Repository; `None` takes the scheduler's default.
+    /// Where the code is; `None` takes the scheduler's default.
     pub repository: Option<String>,
-    /// Project; `None` for none.
+    /// Project; `None` takes the scheduler's default.
     pub project: Option<String>,
     /// Priority of the requests; `None` takes the scheduler's.
     pub priority: Option<i64>,
-    /// Properties of the builds.
+    /// Values of other parameters, as they are said.
+    pub values: Values,
+    /// Properties of the builds that no parameter stands for.
     pub properties: Properties,
 }

@@ -56,6 +56,7 @@ pub use action::{
 pub use event::{Event, Force, ReplyId, SessionId, Trigger};
 pub use ids::NewIds;
 pub use reconfigure::{Known, KnownScheduler, Unknown};
+pub use schedulers::Values;
 pub use stamp::StampAsked;
 pub use status::{
     BuildStatus, BuilderStatus, LinkStatus, PendingStatus, SchedulerStatus, Status, WorkerStatus,

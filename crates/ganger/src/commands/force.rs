@@ -1,12 +1,12 @@
 //! `ganger force`.
 
 use clap::Args;
-use model::Results;
+use model::{Json, Results};
 
-use super::parse_property;
+use super::parse_pair;
 use crate::{
     cli::Remote,
-    control::{self, Forced, Notification, Progress, Request},
+    control::{self, ForceScheduler, Forced, Nothing, Notification, Progress, Request},
     exit::{Exit, Failure},
     output::{self, active, faint, for_terminal, results, strong},
 };
@@ -49,9 +49,18 @@ pub(crate) struct Force {
     #[arg(long, allow_negative_numbers = true)]
     priority: Option<i64>,
 
-    /// A property of the builds; a VALUE that is JSON has its type. Can be repeated.
-    #[arg(short, long = "property", value_name = "NAME=VALUE", value_parser = parse_property)]
-    properties: Vec<(String, model::Json)>,
+    /// A parameter of the scheduler, by its full name; several of one name are a list. Where the scheduler has none of that
+    /// name, a property of the builds; a VALUE that is JSON has its type then. Can be repeated.
+    #[arg(short, long = "property", value_name = "NAME=VALUE", value_parser = parse_pair)]
+    parameters: Vec<(String, String)>,
+
+    /// As `--property`, with the text of a file as the value. Can be repeated.
+    #[arg(long = "file", value_name = "NAME=FILE", value_parser = parse_pair)]
+    files: Vec<(String, String)>,
+
+    /// Show the parameters of the force schedulers, instead of asking for a build.
+    #[arg(long = "parameters", conflicts_with = "wait")]
+    show_parameters: bool,
 
     /// Wait for the builds and tell how they go; exit with 1 when one does not succeed.
     #[arg(short, long)]
@@ -64,6 +73,16 @@ pub(crate) struct Force {
 impl Force {
     /// Waits until the requests are stored, or until they are built.
     pub(crate) async fn run(self) -> Result<Exit, Failure> {
+        if self.show_parameters {
+            return self.show().await;
+        }
+        let mut parameters = self.parameters;
+        for (name, file) in self.files {
+            let text = tokio::fs::read_to_string(&file).await.map_err(|error| {
+                Failure::text(Exit::NotFound, format_args!("{file} cannot be read: {error}"))
+            })?;
+            parameters.push((name, text));
+        }
         let force = control::Force {
             scheduler: self.scheduler,
             builders: self.builders,
@@ -74,7 +93,7 @@ impl Force {
             repository: self.repository,
             project: self.project,
             priority: self.priority,
-            properties: self.properties.into_iter().collect(),
+            parameters,
             wait: self.wait,
         };
         let json = self.remote.json;
@@ -101,6 +120,52 @@ impl Force {
             }
         }
     }
+}
+
+impl Force {
+    /// Shows what the schedulers take that are named, or that build the builders that are.
+    async fn show(self) -> Result<Exit, Failure> {
+        let all: Vec<ForceScheduler> =
+            self.remote.connect().await?.call(&Request::ForceSchedulers(Nothing {})).await?;
+        let is_meant = |one: &&ForceScheduler| {
+            self.scheduler.as_ref().is_none_or(|name| one.name == *name)
+                && self.builders.iter().all(|builder| one.builder_names.contains(builder))
+        };
+        for scheduler in all.iter().filter(is_meant) {
+            if self.remote.json {
+                output::json(scheduler)?;
+                continue;
+            }
+            let builders = for_terminal(&scheduler.builder_names.join(", "));
+            output::text(format_args!("{}  {}", strong(for_terminal(&scheduler.name)), faint(builders)))?;
+            for field in &scheduler.all_fields {
+                show_field(field)?;
+            }
+        }
+        Ok(Exit::Ok)
+    }
+}
+
+/// A parameter, or those that are in it, a line for each.
+fn show_field(field: &Json) -> Result<(), Failure> {
+    let text = |key: &str| for_terminal(&model::template::to_text(&field[key]));
+    if let Some(fields) = field["fields"].as_array() {
+        return fields.iter().try_for_each(show_field);
+    }
+    let mut words = vec![text("type")];
+    if field["required"] == true {
+        words.push("required".to_owned());
+    }
+    if field["multiple"] == true {
+        words.push("several".to_owned());
+    }
+    for (key, word) in [("choices", "one of"), ("regex", "matches"), ("default", "default")] {
+        let value = &field[key];
+        if !(value.is_null() || value == "" || value.as_array().is_some_and(Vec::is_empty)) {
+            words.push(format!("{word} {}", text(key)));
+        }
+    }
+    output::text(format_args!("  {}  {}", text("fullName"), faint(words.join(", "))))
 }
 
 /// What happened, on one line.

@@ -148,11 +148,17 @@ impl WhichBuild {
 
 /// Reads `NAME=VALUE`; a value that is JSON has its type, any other is text.
 pub(crate) fn parse_property(text: &str) -> Result<(String, model::Json), String> {
-    let (name, value) = text.split_once('=').ok_or("a property is given as NAME=VALUE")?;
-    if name.is_empty() {
-        return Err("a property has a name before the `=`".to_owned());
+    let (name, value) = parse_pair(text)?;
+    Ok((name, serde_json::from_str(&value).unwrap_or_else(|_| value.into())))
+}
+
+/// Reads `NAME=VALUE`.
+pub(crate) fn parse_pair(text: &str) -> Result<(String, String), String> {
+    match text.split_once('=') {
+        None => Err("it is given as NAME=VALUE".to_owned()),
+        Some(("", _)) => Err("there is a name before the `=`".to_owned()),
+        Some((name, value)) => Ok((name.to_owned(), value.to_owned())),
     }
-    Ok((name.to_owned(), serde_json::from_str(value).unwrap_or_else(|_| value.into())))
 }
 
 #[cfg(test)]

@@ -3,13 +3,13 @@
 use std::collections::{BTreeSet, HashMap};
 
 use config::{Config, Scheduler, SchedulerKind};
-use engine::{Notice, notice::Heard};
-use model::{BuildId, BuildRequestId, BuildsetId, Results, StepId};
+use engine::{Notice, Values, notice::Heard};
+use model::{BuildId, BuildRequestId, BuildsetId, Json, Properties, Results, StepId};
 use tokio::io::AsyncWrite;
 
 use super::{
-    Force, Forced, ForcedRequest, Notification, Progress, Refusal,
-    house::{House, not_done, properties},
+    Force, ForceScheduler, Forced, ForcedRequest, Notification, Progress, Refusal,
+    house::{House, not_done},
     server::{Answers, internal},
     view::{Names, unreadable},
 };
@@ -27,6 +27,7 @@ pub(super) async fn run<W: AsyncWrite + Unpin>(
     let notices = force.wait.then(|| house.master.subscribe());
     let config = house.config.borrow().clone();
     let scheduler = choose(&config, force.scheduler.as_deref(), &force.builders)?;
+    let (values, properties) = said(&config, &scheduler, force.parameters);
     let order = engine::Force {
         scheduler,
         builder_names: force.builders,
@@ -37,7 +38,8 @@ pub(super) async fn run<W: AsyncWrite + Unpin>(
         repository: force.repository,
         project: force.project,
         priority: force.priority,
-        properties: properties(force.properties, SOURCE),
+        values,
+        properties,
     };
     let engine::master::Forced { buildset, requests } = house.master.force(order).await.map_err(not_done)?;
     let mut forced = Forced {
@@ -55,6 +57,37 @@ pub(super) async fn run<W: AsyncWrite + Unpin>(
         forced.results = Some(results.code());
     }
     Ok(forced)
+}
+
+/// What force schedulers take.
+pub(super) fn schedulers(config: &Config) -> Vec<ForceScheduler> {
+    let shown = config.schedulers.iter().filter_map(|scheduler| match &scheduler.kind {
+        SchedulerKind::Force(force) => Some(ForceScheduler {
+            name: scheduler.name.clone(),
+            button_name: force.button_name.clone(),
+            label: force.label.clone(),
+            builder_names: scheduler.builder_names.clone(),
+            all_fields: force.all_fields(),
+        }),
+        _ => None,
+    });
+    shown.collect()
+}
+
+/// Parts what the scheduler has parameters for from properties, whose values have the type that they have as JSON.
+fn said(config: &Config, scheduler: &str, given: Vec<(String, String)>) -> (Values, Properties) {
+    let kind = config.schedulers.iter().find(|one| one.name == scheduler).map(|one| &one.kind);
+    let mut values = Values::new();
+    let mut properties = Properties::new();
+    for (name, value) in given {
+        if matches!(kind, Some(SchedulerKind::Force(force)) if force.takes(&name)) {
+            values.entry(name).or_default().push(value.into());
+        } else {
+            let typed = serde_json::from_str::<Json>(&value).unwrap_or_else(|_| value.into());
+            properties.set(name, typed, SOURCE);
+        }
+    }
+    (values, properties)
 }
 
 /// The force scheduler that can do it.

@@ -80,6 +80,7 @@ impl House {
             Request::Builds(filter) => json(view::builds(self, filter).await?),
             Request::Build(selector) => json(view::detail(self, &selector).await?),
             Request::Force(force) => json(force::run(self, force, answers).await?),
+            Request::ForceSchedulers(_) => json(force::schedulers(&self.config.borrow())),
             Request::ChangeAdd(change) => json(self.add_change(*change).await?),
             Request::Log(selector) => json(follow::run(self, selector, answers).await?),
             Request::BuildStop(stop) => json(self.stop_build(stop).await?),
@@ -146,6 +147,10 @@ impl House {
     }
 
     async fn add_change(&self, new: NewChange) -> Result<ChangeAdded, Refusal> {
+        let mut properties = Properties::new();
+        for (name, value) in new.properties {
+            properties.set(name, value, "Change");
+        }
         let change = model::Change {
             author: new.author,
             committer: new.committer,
@@ -159,7 +164,7 @@ impl House {
             repository: new.repository,
             codebase: new.codebase,
             project: new.project,
-            properties: properties(new.properties, "Change"),
+            properties,
         };
         let id = self.master.add_change(change).await.map_err(not_done)?;
         Ok(ChangeAdded { changeid: id.0 })
@@ -244,21 +249,12 @@ pub(super) fn is_reason(text: &str) -> Result<(), Refusal> {
     Err(Refusal::new(Refusal::INVALID_PARAMS, wrong))
 }
 
-/// Properties that somebody gave, with the word for where they came from.
-pub(super) fn properties(given: serde_json::Map<String, Json>, source: &str) -> Properties {
-    let mut properties = Properties::new();
-    for (name, value) in given {
-        properties.set(name, value, source);
-    }
-    properties
-}
-
 /// Why the master does not do what is asked.
 pub(super) fn not_done(error: MasterError) -> Refusal {
     let code = match &error {
-        MasterError::Refused(CoreRefusal::NotAForceScheduler(_) | CoreRefusal::NotABuilderOf { .. }) => {
-            Refusal::INVALID_PARAMS
-        }
+        MasterError::Refused(
+            CoreRefusal::Form(_) | CoreRefusal::NotAForceScheduler(_) | CoreRefusal::NotABuilderOf { .. },
+        ) => Refusal::INVALID_PARAMS,
         MasterError::Refused(_) => Refusal::NOT_FOUND,
         MasterError::Provider(_) => Refusal::CONFIGURATION,
         MasterError::Stalled | MasterError::Unconfirmed | MasterError::Ending => Refusal::TRY_AGAIN,

@@ -30,6 +30,9 @@ pub(crate) enum Request {
     /// Asks for builds. Answer: [`Forced`]; with `wait`, after one [`Progress`] for everything that happens to them.
     #[serde(rename = "force")]
     Force(Force),
+    /// What force schedulers take. Answer: a list of [`ForceScheduler`].
+    #[serde(rename = "forceschedulers")]
+    ForceSchedulers(Nothing),
     /// Reports a change. Answer: [`ChangeAdded`], when it is stored.
     #[serde(rename = "change.add")]
     ChangeAdd(Box<NewChange>),
@@ -97,12 +100,13 @@ pub(crate) enum Request {
 
 impl Request {
     /// The methods that there are.
-    pub(crate) const METHODS: [&'static str; 26] = [
+    pub(crate) const METHODS: [&'static str; 27] = [
         "hello",
         "status",
         "builds",
         "build",
         "force",
+        "forceschedulers",
         "change.add",
         "log",
         "build.stop",
@@ -386,12 +390,28 @@ pub(crate) struct Force {
     /// Higher is sooner.
     #[serde(default)]
     pub(crate) priority: Option<i64>,
-    /// Properties of the builds.
+    /// Parameters of the scheduler by their full names, as text; what it has no parameter for is a property, of the type
+    /// that it has as JSON.
     #[serde(default)]
-    pub(crate) properties: serde_json::Map<String, Json>,
+    pub(crate) parameters: Vec<(String, String)>,
     /// Answer only when all builds are complete, and tell what happens until then.
     #[serde(default)]
     pub(crate) wait: bool,
+}
+
+/// A force scheduler, with the names of Buildbot's data API.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct ForceScheduler {
+    /// Its name.
+    pub(crate) name: String,
+    /// Text on its button.
+    pub(crate) button_name: String,
+    /// Heading of its form.
+    pub(crate) label: String,
+    /// Its builders.
+    pub(crate) builder_names: Vec<String>,
+    /// Its parameters.
+    pub(crate) all_fields: Vec<Json>,
 }
 
 /// Requests that were made.

@@ -25,6 +25,11 @@ pub fn to_text(value: &Json) -> String {
     }
 }
 
+/// The value as Python shows it: `repr()`.
+pub fn to_repr(value: &Json) -> String {
+    repr(value, false)
+}
+
 /// Python's `repr()`, or `ascii()`.
 pub(super) fn repr(value: &Json, ascii: bool) -> String {
     let mut out = String::new();

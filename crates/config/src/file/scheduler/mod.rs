@@ -1,6 +1,8 @@
 //! `[[scheduler]]`.
 
 pub(super) mod filter;
+pub(super) mod force;
+pub(super) mod parameter;
 pub(super) mod timed;
 
 use std::{sync::Arc, time::Duration};
@@ -15,7 +17,7 @@ use super::Names;
 use crate::{
     diagnostic::Span,
     expression,
-    model::{Basic, Codebase, ForceScheduler, Priority, Scheduler, SchedulerKind},
+    model::{Basic, Codebase, Priority, Scheduler, SchedulerKind},
     nearest::nearest,
     renderable::Renderable,
     schema::{Fallback, Key, Kind, Special},
@@ -28,6 +30,10 @@ const COMMON: &[Key] = &[
     Key::new("type", Kind::Text, "what it waits for").required(),
     Key::new("name", Kind::Text, "its name").required(),
     Key::new("builderNames", Kind::Texts, "names of the builders that it asks to build").required(),
+];
+
+/// What schedulers but `ForceScheduler` have.
+const OWN: &[Key] = &[
     Key::new(
         "priority",
         Kind::Special(&PRIORITY),
@@ -40,14 +46,12 @@ const COMMON: &[Key] = &[
         "the codebases of its builds: names, or a table of `{ repository, branch, revision }` by name",
     )
     .default(Fallback::Of("one, of the empty name")),
+    Key::renderable(
+        "properties",
+        Kind::Values,
+        "properties of its builds, rendered with the properties of the changes and with what is built",
+    ),
 ];
-
-/// What schedulers but `ForceScheduler` have.
-const OWN: &[Key] = &[Key::renderable(
-    "properties",
-    Kind::Values,
-    "properties of its builds, rendered with the properties of the changes and with what is built",
-)];
 
 /// What schedulers that wait for changes have.
 const BASIC: &[Key] = &[
@@ -103,20 +107,6 @@ const ABSOLUTE: Key = Key::new(
 )
 .default(Fallback::Bool(false));
 
-pub(super) const FORCE: Keys = Keys {
-    what: "ForceScheduler",
-    groups: &[
-        COMMON,
-        &[
-            Key::new("buttonName", Kind::Text, "the text on the button").default(Fallback::Of("the name")),
-            Key::new("label", Kind::Text, "the heading of the form").default(Fallback::Of("the name")),
-            Key::new("reason", Kind::Text, "the reason where none is given")
-                .default(Fallback::Text("force build")),
-        ],
-    ],
-    hints: HINTS,
-};
-
 pub(super) const DEPENDENT: Keys = Keys {
     what: "Dependent",
     groups: &[
@@ -144,7 +134,7 @@ pub(super) const TRIGGERABLE: Keys = Keys {
 const TYPES: &[(&str, Keys)] = &[
     ("AnyBranchScheduler", ANY_BRANCH),
     ("Dependent", DEPENDENT),
-    ("ForceScheduler", FORCE),
+    ("ForceScheduler", force::FORCE),
     ("Nightly", timed::NIGHTLY),
     ("NightlyTriggerable", timed::NIGHTLY_TRIGGERABLE),
     ("Periodic", timed::PERIODIC),
@@ -199,10 +189,12 @@ pub(super) fn read<'a>(value: Value<'a>, builders: &Names<'a>, names: &mut Names
     }
     let used = table.texts("builderNames").unwrap_or_default();
     builders.check(&table, "builderNames", &used);
-    let codebases = codebases(&table);
     let name = name.map(|(name, _)| name);
-    let properties = if kind == "ForceScheduler" { Vec::new() } else { properties(&table) };
-    let priority = priority(&table);
+    // What a `ForceScheduler` says of these are parameters.
+    let (codebases, properties, priority) = match kind {
+        "ForceScheduler" => (Vec::new(), Vec::new(), Priority::Fixed(0)),
+        _ => (codebases(&table), properties(&table), priority(&table)),
+    };
     let kind = match kind {
         "AnyBranchScheduler" => {
             let basic = basic(&table, "branches", kind, name);
@@ -216,18 +208,7 @@ pub(super) fn read<'a>(value: Value<'a>, builders: &Names<'a>, names: &mut Names
             let create_absolute_source_stamps = table.bool(ABSOLUTE.name);
             SchedulerKind::SingleBranch(Basic { create_absolute_source_stamps, ..basic })
         }
-        "ForceScheduler" => {
-            let text = |key, default: &str| {
-                table.text(key).map_or_else(|| default.to_owned(), |(text, _)| text.to_owned())
-            };
-            SchedulerKind::Force(ForceScheduler {
-                button_name: text("buttonName", name.unwrap_or("")),
-                label: text("label", name.unwrap_or("")),
-                reason: table
-                    .plain_text("reason")
-                    .map_or_else(|| "force build".to_owned(), |(text, _)| text.to_owned()),
-            })
-        }
+        "ForceScheduler" => SchedulerKind::Force(Box::new(force::read(&table, name.unwrap_or("")))),
         "Dependent" => SchedulerKind::Dependent { upstream: table.text("upstream")?.0.to_owned() },
         "Nightly" => SchedulerKind::Nightly(timed::read(&table, kind, name.unwrap_or(""))?),
         "NightlyTriggerable" => {

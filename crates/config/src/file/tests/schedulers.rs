@@ -312,17 +312,6 @@ fn a_poller_has_the_secrets_of_its_ssh() {
 }
 
 #[test]
-fn a_force_scheduler_has_defaults() {
-    let read = scheduler("type = \"ForceScheduler\"\ncodebases = [\"a\", \"b\"]");
-    let SchedulerKind::Force(force) = &read.kind else { panic!("{read:?}") };
-    assert_eq!(
-        (force.button_name.as_str(), force.label.as_str(), force.reason.as_str()),
-        ("s", "s", "force build")
-    );
-    assert_eq!(read.codebases.len(), 2);
-}
-
-#[test]
 fn the_configurations_in_the_documents_on_schedulers_load() {
     let directory = tempfile::tempdir().unwrap();
     fs::create_dir(directory.path().join("secrets")).unwrap();

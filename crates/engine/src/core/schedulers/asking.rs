@@ -110,7 +110,7 @@ impl Core {
 }
 
 /// What is built of a codebase as the configuration has it.
-pub(super) fn configured_stamp(codebase: &Codebase) -> SourceStamp {
+fn configured_stamp(codebase: &Codebase) -> SourceStamp {
     SourceStamp {
         branch: codebase.branch.clone(),
         revision: codebase.revision.clone(),

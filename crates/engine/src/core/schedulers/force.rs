@@ -1,9 +1,12 @@
 //! `ForceScheduler`: somebody asks for a build.
 
-use config::SchedulerKind;
-use model::{Properties, Time};
+use config::{ForceScheduler, Parameter, SchedulerKind};
+use model::{Json, Properties, Time, template::to_text};
 
-use super::asking::{Wish, configured_stamp};
+use super::{
+    asking::Wish,
+    form::{self, Filled, Mistakes, Values},
+};
 use crate::core::{Answer, Core, Force, Refusal, ReplyId, requests::NewBuildset};
 
 /// The source that Buildbot names for what comes from its form.
@@ -39,32 +42,65 @@ impl Core {
         }
         let names = if force.builder_names.is_empty() { &config.builder_names } else { &force.builder_names };
 
-        let asked = force.reason.clone().unwrap_or_else(|| kind.reason.clone());
-        let reason = format!("A build was forced by '{}': {asked}", force.owner);
+        let said = said(kind, force).map_err(Refusal::Form)?;
+        let filled = form::fill(kind, &said, &force.owner).map_err(Refusal::Form)?;
+        let reason = worded(&kind.reason_string, &filled);
         let mut properties = Properties::new();
         for (name, property) in &force.properties {
             properties.set(name.as_str(), property.value.clone(), FORM);
         }
-        properties.set("reason", asked, FORM);
-        properties.set("owner", force.owner.as_str(), FORM);
-
-        // What is asked for is about one codebase: the first. The others are built as configured.
-        let mut sourcestamps: Vec<_> = config.codebases.iter().map(configured_stamp).collect();
-        if let Some(stamp) = sourcestamps.first_mut() {
-            // A field of Buildbot's form that is left empty is an empty text.
-            stamp.branch =
-                force.branch.clone().or_else(|| stamp.branch.take()).or_else(|| Some(String::new()));
-            stamp.revision =
-                force.revision.clone().or_else(|| stamp.revision.take()).or_else(|| Some(String::new()));
-            if let Some(repository) = &force.repository {
-                stamp.repository.clone_from(repository);
-            }
-            if let Some(project) = &force.project {
-                stamp.project.clone_from(project);
-            }
+        for (name, value) in filled.properties {
+            properties.set(name, value, FORM);
         }
-        let (builder_names, priority) = (Some(names.clone()), force.priority);
-        let wish = Wish { properties, builder_names, priority, ..Wish::of(reason, sourcestamps) };
+        properties.set("reason", filled.reason, FORM);
+        properties.set("owner", filled.owner, FORM);
+        let builder_names = Some(names.clone());
+        let priority = Some(filled.priority);
+        let wish = Wish { properties, builder_names, priority, ..Wish::of(reason, filled.sourcestamps) };
         Ok(self.wished(config, wish))
     }
+}
+
+/// A reason with who asks, and why.
+pub(super) fn worded(reason_string: &str, filled: &Filled) -> String {
+    let (owner, reason) = (to_text(&filled.owner), to_text(&filled.reason));
+    let known = [("(owner)s", owner.as_str()), ("(reason)s", reason.as_str()), ("%", "%")];
+    let mut worded = String::new();
+    let mut rest = reason_string;
+    while let Some((before, after)) = rest.split_once('%') {
+        worded.push_str(before);
+        // The configuration has nothing else.
+        let found = known.iter().find_map(|(form, text)| Some((after.strip_prefix(form)?, *text)));
+        let (after, text) = found.unwrap_or((after, ""));
+        worded.push_str(text);
+        rest = after;
+    }
+    worded + rest
+}
+
+/// All that is said, by the full names of parameters. What is said about code is said about the first codebase.
+fn said(kind: &ForceScheduler, force: &Force) -> Result<Values, Mistakes> {
+    let mut said = force.values.clone();
+    let fields = kind.codebases.first().and_then(|codebase| codebase.parameter.fields()).unwrap_or_default();
+    let field = |name: &str| fields.iter().find(|field| field.name == name);
+    let text = |value: &Option<String>| value.as_deref().map(Json::from);
+    let asked: [(&str, Option<&Parameter>, Option<Json>); 6] = [
+        ("reason", Some(&kind.reason), text(&force.reason)),
+        ("priority", Some(&kind.priority), force.priority.map(Json::from)),
+        ("branch", field("branch"), text(&force.branch)),
+        ("revision", field("revision"), text(&force.revision)),
+        ("repository", field("repository"), text(&force.repository)),
+        ("project", field("project"), text(&force.project)),
+    ];
+    let mut mistakes = Mistakes::new();
+    for (name, parameter, value) in asked {
+        match (parameter, value) {
+            (Some(parameter), Some(value)) => drop(said.insert(parameter.full_name.clone(), vec![value])),
+            (None, Some(_)) => {
+                mistakes.push((name.to_owned(), "the scheduler does not ask for it".to_owned()))
+            }
+            (_, None) => {}
+        }
+    }
+    if mistakes.is_empty() { Ok(said) } else { Err(mistakes) }
 }

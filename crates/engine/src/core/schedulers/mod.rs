@@ -4,6 +4,7 @@ mod asking;
 mod changes;
 mod dependent;
 mod force;
+mod form;
 mod index;
 mod state;
 mod timed;
@@ -19,6 +20,7 @@ use config::{Basic, SchedulerKind};
 use model::{BuilderId, Change, ChangeId, SchedulerId, Time};
 use storage::ObjectStates;
 
+pub use self::form::Values;
 pub(super) use self::{dependent::Upstream, index::ChangeIndex, trigger::Waiting};
 use super::Core;
 
