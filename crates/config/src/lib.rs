@@ -20,10 +20,10 @@ pub use diagnostic::{ConfigErrors, Diagnostic, Diagnostics, Related, Severity};
 pub use file::{Loaded, PoolProblem, load, load_with, parse};
 pub use form::{Choices, CodebaseParameter, ForceScheduler, Group, Parameter, ParameterKind};
 pub use model::{
-    Args, Basic, Branches, Builder, Category, ChangeSource, Clockwork, Codebase, CollapseRequests, Config,
-    Database, Endpoint, Enroll, GitPoller, Importance, Interest, Janitor, Lock, LockAccess, LockMode,
-    LockScope, LogCompression, Master, NextBuild, NextWorker, PrioritizeBuilders, Priority, Renderable,
-    Scheduler, SchedulerKind, Secrets, Ssh, Step, StepFlags, Timed, Web, Worker,
+    Args, Basic, Branches, Builder, CancelFilter, Canceller, Category, ChangeSource, Clockwork, Codebase,
+    CollapseRequests, Config, Database, Endpoint, Enroll, GitPoller, Importance, Interest, Janitor, Lock,
+    LockAccess, LockMode, LockScope, LogCompression, Master, NextBuild, NextWorker, PrioritizeBuilders,
+    Priority, Renderable, Scheduler, SchedulerKind, Secrets, Ssh, Step, StepFlags, Timed, Web, Worker,
 };
 pub use nearest::nearest;
 pub use pool::{LocalTemplate, LocalTrouble, Pool, PoolProvider};

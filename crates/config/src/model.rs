@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, num::NonZeroU32, path::PathBuf, sync::Arc, time
 use ::model::{
     Change, Flags, Pattern, Properties, Results, Timetable,
     expression::{EvaluationError, Expression},
-    filter::ChangeFilter,
+    filter::{ChangeFilter, SourceStampFilter},
     template::{Context, RenderError, Template, is_true},
 };
 use secrecy::{ExposeSecret as _, SecretString};
@@ -30,6 +30,10 @@ pub struct Config {
     pub schedulers: Vec<Arc<Scheduler>>,
     /// What finds changes by itself, in the order of the file.
     pub change_sources: Vec<Arc<ChangeSource>>,
+    /// What cancels old builds, in the order of the file.
+    pub old_build_cancellers: Vec<Canceller>,
+    /// What cancels builds beside those that have failed, in the order of the file.
+    pub failing_buildset_cancellers: Vec<Canceller>,
     /// Pools, in the order of the file.
     pub pools: Vec<Arc<crate::Pool>>,
     /// What all pools together may use.
@@ -525,6 +529,26 @@ pub struct Ssh {
     pub host_key: Option<Template>,
     /// Lines for `known_hosts`.
     pub known_hosts: Option<Template>,
+}
+
+/// Cancels what is of no use any more: an `OldBuildCanceller`, or a `FailingBuildsetCanceller`.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Canceller {
+    /// Its name.
+    pub name: String,
+    /// Any of which may mean a build.
+    pub filters: Vec<Arc<CancelFilter>>,
+}
+
+/// What a canceller looks at.
+#[derive(Clone, Debug, PartialEq)]
+pub struct CancelFilter {
+    /// Builds of these builders,
+    pub builders: Vec<String>,
+    /// of these source stamps.
+    pub filter: SourceStampFilter,
+    /// Of which builders a failure of those cancels builds; `None` is of all.
+    pub builders_to_cancel: Option<Vec<String>>,
 }
 
 /// Decides when to build what.

@@ -2,7 +2,7 @@
 //! `buildbot/util/ssfilter.py`, 4.3.0).
 
 use crate::{
-    Change, Json, Pattern,
+    Change, Json, Pattern, SourceStamp,
     expression::{EvaluationError, Expression},
 };
 
@@ -12,6 +12,15 @@ pub struct ChangeFilter {
     /// Conditions on single attributes.
     pub conditions: Vec<Condition>,
     /// `filter_fn`: true where the change is wanted; sees it as `change`.
+    pub expression: Option<Expression>,
+}
+
+/// Conditions on a source stamp, all of which have to hold.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct SourceStampFilter {
+    /// Conditions on branch, codebase, project and repository.
+    pub conditions: Vec<Condition>,
+    /// `filter_fn`: true where the source stamp is meant; sees it as `sourcestamp`.
     pub expression: Option<Expression>,
 }
 
@@ -93,13 +102,46 @@ impl Condition {
                 Some(_) => return matches!(self.test, Test::IsNot(_)),
             },
         };
-        match &self.test {
-            Test::Is(values) => values.iter().any(|one| one.as_deref() == value),
-            Test::IsNot(values) => values.iter().all(|one| one.as_deref() != value),
-            Test::Matches(patterns) => {
+        self.test.holds(value)
+    }
+}
+
+impl SourceStampFilter {
+    /// Whether a source stamp is meant.
+    ///
+    /// # Errors
+    ///
+    /// If its expression has no value.
+    pub fn accepts(&self, stamp: &SourceStamp) -> Result<bool, EvaluationError> {
+        let holds = self.conditions.iter().all(|condition| {
+            condition.test.holds(match &condition.attribute {
+                Attribute::Branch => stamp.branch.as_deref(),
+                Attribute::Codebase => Some(&stamp.codebase),
+                Attribute::Project => Some(&stamp.project),
+                Attribute::Repository => Some(&stamp.repository),
+                Attribute::Category | Attribute::Property(_) => Some(""),
+            })
+        });
+        match &self.expression {
+            Some(expression) if holds => {
+                let scope = serde_json::Map::from_iter([("sourcestamp".to_owned(), stamp.facts())]);
+                expression.is_true(&scope)
+            }
+            _ => Ok(holds),
+        }
+    }
+}
+
+impl Test {
+    /// Whether a value is as it has to be; `None` where there is none.
+    fn holds(&self, value: Option<&str>) -> bool {
+        match self {
+            Self::Is(values) => values.iter().any(|one| one.as_deref() == value),
+            Self::IsNot(values) => values.iter().all(|one| one.as_deref() != value),
+            Self::Matches(patterns) => {
                 value.is_some_and(|value| patterns.iter().any(|pattern| pattern.begins(value)))
             }
-            Test::MatchesNot(patterns) => {
+            Self::MatchesNot(patterns) => {
                 value.is_none_or(|value| !patterns.iter().any(|pattern| pattern.begins(value)))
             }
         }

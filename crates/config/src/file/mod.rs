@@ -4,6 +4,7 @@
 //! all of them.
 
 mod builder;
+mod canceller;
 mod change_source;
 mod choice;
 mod database;
@@ -33,7 +34,7 @@ use toml::{
 
 use crate::{
     diagnostic::{ConfigErrors, Diagnostics, Sink, Span},
-    model::{Config, Worker},
+    model::{Canceller, Config, Worker},
     nearest::nearest,
     pool::Pool,
     schema::{Key, Kind},
@@ -80,6 +81,16 @@ const KEYS: Keys = Keys {
         Key::new("lock", Kind::Tables("[[lock]]"), "what only so many builds or steps may use at once"),
         Key::new("builder", Kind::Tables("[[builder]]"), "what is built, and where"),
         Key::new("scheduler", Kind::Tables("[[scheduler]]"), "when something is built"),
+        Key::new(
+            "old-build-canceller",
+            Kind::Tables("[[old-build-canceller]]"),
+            "what is cancelled when something newer is to be built",
+        ),
+        Key::new(
+            "failing-buildset-canceller",
+            Kind::Tables("[[failing-buildset-canceller]]"),
+            "what is cancelled when something else has failed",
+        ),
         Key::new("change-source", Kind::Tables("[[change-source]]"), "what finds changes by itself"),
         Key::new("janitor", Kind::Tables("[janitor]"), "what is deleted when it is old"),
     ]],
@@ -89,6 +100,10 @@ const KEYS: Keys = Keys {
         ("locks", "each lock is a `[[lock]]`"),
         ("builders", "each builder is a `[[builder]]`"),
         ("schedulers", "each scheduler is a `[[scheduler]]`"),
+        (
+            "services",
+            "cancellers are an `[[old-build-canceller]]` or a `[[failing-buildset-canceller]]` each, a `JanitorConfigurator` is `[janitor]`",
+        ),
         ("change_source", "each is a `[[change-source]]`"),
         ("change-sources", "each is a `[[change-source]]`"),
         ("title", "it belongs into `[master]`"),
@@ -201,6 +216,19 @@ pub(crate) const TABLES: &[(&str, &str, Keys)] = &[
         "An entry of `properties` of a `ForceScheduler`, and wherever one parameter is asked for. Which keys it has depends on its type.",
         scheduler::parameter::PARAMETER,
     ),
+    (
+        "`[[old-build-canceller]]`",
+        "Buildbot's `OldBuildCanceller`: see [builders.md](builders.md#builds-that-are-of-no-use-any-more).",
+        canceller::OLD,
+    ),
+    ("A filter of an OldBuildCanceller", "", canceller::OLD_FILTER),
+    (
+        "`[[failing-buildset-canceller]]`",
+        "Buildbot's `FailingBuildsetCanceller`: see [builders.md](builders.md#builds-that-are-of-no-use-any-more).",
+        canceller::FAILING,
+    ),
+    ("A filter of a FailingBuildsetCanceller", "", canceller::FAILING_FILTER),
+    ("A source stamp filter", "All conditions have to hold.", canceller::SOURCE_STAMP_FILTER),
     (
         "`[[change-source]]` of type `GitPoller`",
         "Looks at a git repository again and again: [change-sources.md](change-sources.md).",
@@ -349,6 +377,15 @@ fn whole<'a>(reading: &'a Reading<'a>, root: &'a Spanned<DeValue<'a>>, look: Loo
         change_sources.extend(change_source::read(value, &mut source_names));
     }
 
+    let mut canceller_names = Names::new("canceller");
+    let mut cancellers = |key, keys| -> Vec<Canceller> {
+        let all = table.tables(key).into_iter();
+        all.filter_map(|value| canceller::read(value, keys, &builder_names, &mut canceller_names)).collect()
+    };
+    let old_build_cancellers = cancellers("old-build-canceller", (canceller::OLD, canceller::OLD_FILTER));
+    let failing_buildset_cancellers =
+        cancellers("failing-buildset-canceller", (canceller::FAILING, canceller::FAILING_FILTER));
+
     let sources = secret::sources(table.value("secrets"));
     let secrets = Arc::new(secret::read_all(reading, secrets_directory.as_deref(), &sources));
     for builder in &mut builders {
@@ -363,6 +400,8 @@ fn whole<'a>(reading: &'a Reading<'a>, root: &'a Spanned<DeValue<'a>>, look: Loo
         builders: builders.into_iter().map(Arc::new).collect(),
         change_sources: change_source::finish(change_sources, &secrets),
         schedulers: schedulers.into_iter().map(|(scheduler, _)| scheduler).collect(),
+        old_build_cancellers,
+        failing_buildset_cancellers,
         pools,
         pool_limits,
         janitor: janitor::read(table.value("janitor")),

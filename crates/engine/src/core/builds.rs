@@ -238,6 +238,7 @@ impl Core {
                 }
                 self.unclaim(request);
             } else {
+                self.cancel_after_failure(now, request, results);
                 self.complete_request(now, request, results);
             }
         }

@@ -13,6 +13,7 @@
 mod action;
 mod builders;
 mod builds;
+mod canceller;
 mod collapse;
 mod demand;
 mod dispatch;
@@ -66,6 +67,7 @@ pub use why::{Expected, Reason, ReasonCode};
 use self::{
     builders::{Builder, Group, GroupId},
     builds::Running,
+    canceller::Cancellers,
     hiring::{Loss, Refusals},
     locks::{Lock, LockKey},
     requests::{Buildset, Request},
@@ -103,6 +105,7 @@ pub struct Core {
     /// Buildsets with such requests.
     buildsets: BTreeMap<BuildsetId, Buildset>,
     builds: BTreeMap<BuildId, Running>,
+    cancellers: Cancellers,
     /// Locks of the configuration, by name.
     lock_configs: BTreeMap<Arc<str>, config::Lock>,
     /// Whether any builder takes a lock of workers.
@@ -220,6 +223,7 @@ impl Core {
             requests: BTreeMap::new(),
             buildsets: BTreeMap::new(),
             builds: BTreeMap::new(),
+            cancellers: Cancellers::default(),
             lock_configs: BTreeMap::new(),
             has_worker_locks: false,
             locks: BTreeMap::new(),

@@ -109,6 +109,7 @@ impl Core {
             let request = Request { buildset, builder, priority, submitted_at, score, build, waiter, ended };
             self.hold(id, request);
         }
+        self.take_cancellers();
         for id in self.buildsets.keys().copied().collect::<Vec<_>>() {
             self.complete_buildset_if_done(now, id);
         }
@@ -156,6 +157,8 @@ impl Core {
 
     fn take_over(&mut self, now: Time, config: Arc<Config>, known: &Known) -> Vec<String> {
         let mut changes = self.at_next_start(&config);
+        let other_cancellers = self.config.old_build_cancellers != config.old_build_cancellers
+            || self.config.failing_buildset_cancellers != config.failing_buildset_cancellers;
         let old_lists = self.configured_lists();
         self.take_builders(&config, known, &mut changes);
         self.take_workers(&config, known, &mut changes);
@@ -175,6 +178,10 @@ impl Core {
             }
         }
         self.take_schedulers(now, &config, known, &mut changes);
+        if other_cancellers {
+            changes.push("cancellers changed".to_owned());
+            self.take_cancellers();
+        }
         changes
     }
 

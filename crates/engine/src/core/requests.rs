@@ -121,6 +121,7 @@ impl Core {
                 },
             );
             self.collapse(now, builder, request);
+            self.cancel_obsolete(now, request);
         }
         for &builder in &builders {
             self.tell_pools_of(now, builder, |pools| pools::Event::Requested { pools });
@@ -164,6 +165,7 @@ impl Core {
     pub(super) fn complete_request(&mut self, now: Time, id: BuildRequestId, results: Results) {
         let Some(request) = self.requests.remove(&id) else { return };
         self.losses.remove(&id);
+        self.forget_watched(request.builder, id);
         self.write(Write::CompleteRequest { request: id, results, at: now });
         self.notify(Notice::RequestCompleted { request: id, results });
         if let Some(buildset) = self.buildsets.get_mut(&request.buildset) {

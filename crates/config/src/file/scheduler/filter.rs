@@ -113,7 +113,6 @@ pub(super) fn interest(table: &Table<'_>) -> Interest {
 
 fn filter(value: Value<'_>) -> Option<ChangeFilter> {
     let table = Table::of(value, FILTER)?;
-    let mut filter = ChangeFilter::default();
     let attributes = [
         ("branch", Attribute::Branch),
         ("category", Attribute::Category),
@@ -121,14 +120,7 @@ fn filter(value: Value<'_>) -> Option<ChangeFilter> {
         ("project", Attribute::Project),
         ("repository", Attribute::Repository),
     ];
-    for (name, attribute) in attributes {
-        for (suffix, read) in TESTS {
-            let Some(value) = table.value(&format!("{name}{suffix}")) else { continue };
-            let test = value.texts().and_then(|texts| read(&value, texts));
-            let attribute = attribute.clone();
-            filter.conditions.extend(test.map(|test| Condition { attribute, test }));
-        }
-    }
+    let mut filter = ChangeFilter { conditions: conditions(&table, &attributes, ""), expression: None };
     for (suffix, read) in TESTS {
         let key = if suffix.is_empty() { "property_eq".to_owned() } else { format!("property{suffix}") };
         let Some(value) = table.value(&key) else { continue };
@@ -153,6 +145,26 @@ fn filter(value: Value<'_>) -> Option<ChangeFilter> {
         value.warning("a change filter without conditions lets all changes pass");
     }
     Some(filter)
+}
+
+/// The conditions of a table on these attributes, by the names of the keys for them; that for one of some values ends with
+/// `is`.
+pub(in crate::file) fn conditions(
+    table: &Table<'_>,
+    attributes: &[(&str, Attribute)],
+    is: &str,
+) -> Vec<Condition> {
+    let mut conditions = Vec::new();
+    for (name, attribute) in attributes {
+        for (suffix, read) in TESTS {
+            let suffix = if suffix.is_empty() { is } else { suffix };
+            let Some(value) = table.value(&format!("{name}{suffix}")) else { continue };
+            let test = value.texts().and_then(|texts| read(&value, texts));
+            let attribute = attribute.clone();
+            conditions.extend(test.map(|test| Condition { attribute, test }));
+        }
+    }
+    conditions
 }
 
 fn values_of(values: Vec<(&str, Span)>) -> Vec<Option<String>> {

@@ -115,3 +115,33 @@ fn configurations_in_the_documents_are_good() {
         }
     }
 }
+
+#[test]
+fn what_cancels_builds_is_read() {
+    let text = format!(
+        "{MINIMAL}[[old-build-canceller]]\nname = \"old\"\nfilters = [{{ builders = \"b\", filter = {{ branch_re = [\"a\", \"b\"], project_not_eq = \"p\" }} }}]\n\
+         [[failing-buildset-canceller]]\nname = \"failing\"\nfilters = [{{ builders = \"b\", builders_to_cancel = [\"b\"] }}]\n"
+    );
+    let config = good(&text).config;
+    let [old] = &config.old_build_cancellers[..] else { panic!("{config:?}") };
+    assert_eq!(
+        (&*old.filters[0].builders, old.filters[0].filter.conditions.len()),
+        (&["b".to_owned()][..], 2)
+    );
+    let failing = &config.failing_buildset_cancellers[0].filters[0];
+    assert_eq!(failing.builders_to_cancel.as_deref(), Some(&["b".to_owned()][..]));
+
+    let text = format!(
+        "{MINIMAL}[[old-build-canceller]]\nname = \"one\"\nfilters = [{{ builders = \"c\", filter = {{ branch = \"x\" }}, builders_to_cancel = \"b\" }}]\n\
+         [[failing-buildset-canceller]]\nname = \"one\"\nfilters = []\n"
+    );
+    assert_eq!(
+        errors(&text),
+        [
+            "10:25 there is no builder \"c\" [did you mean \"b\"?]",
+            "10:41 a source stamp filter has no `branch` [it is called `branch_eq`]",
+            "10:57 a filter of a canceller has no `builders_to_cancel` [it has `builders`, `filter`]",
+            "12:8 there are two cancellers of the name \"one\"",
+        ]
+    );
+}

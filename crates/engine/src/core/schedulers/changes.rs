@@ -23,6 +23,7 @@ impl Core {
         self.write(Write::Change { id, change: Arc::clone(&change), at: now });
         self.notify(Notice::ChangeAdded { change: id });
         self.reply(reply, Answer::Change(id));
+        self.note_change_for_cancellers(&change);
         for scheduler in self.listeners.of(&change) {
             self.look();
             self.offer_change(now, scheduler, id, &change);

@@ -1,6 +1,10 @@
 //! Which request is built next, where, and which are not built at all.
 
-use model::{Change, Results::Success, SourceStamp};
+use model::{
+    Change,
+    Results::{self, Success},
+    SourceStamp,
+};
 
 use super::{Event, Force, ReplyId, World};
 
@@ -196,4 +200,85 @@ fn patches_are_never_made_superfluous() {
         |patched: bool| SourceStamp { patch: patched.then(model::Patch::default), ..SourceStamp::default() };
     let alike = |patched| super::super::facts::alike(&[stamp(patched)], &[], &model::Properties::new());
     assert!(alike(false).is_some() && alike(true).is_none());
+}
+
+#[test]
+fn what_a_newer_change_makes_obsolete_is_cancelled_waiting_or_running() {
+    let mut world = World::new(
+        r#"
+        [master]
+        collapseRequests = false
+        [[worker]]
+        name = "w1"
+        password = "x"
+        [[builder]]
+        name = "a"
+        workers = ["w1"]
+        [[builder]]
+        name = "b"
+        workers = ["w1"]
+        [[scheduler]]
+        type = "AnyBranchScheduler"
+        name = "any"
+        builderNames = ["a", "b"]
+        [[scheduler]]
+        type = "ForceScheduler"
+        name = "force"
+        builderNames = ["a"]
+        [[old-build-canceller]]
+        name = "old"
+        filters = [{ builders = ["a"], filter = { branch_not_eq = "main" } }]
+        "#,
+    );
+    world.connect(1, "w1").push("fix", "1").push("main", "2").push("refs/changes/34/1234/1", "3");
+    assert_eq!(world.waiting(), [3, 5, 4, 6]);
+    // The running build of `a`, and nothing of `b`.
+    world.push("fix", "4");
+    let text = super::text(&world.batch);
+    assert!(
+        text.contains("interrupt 1 (cancelled): Build request has been obsoleted by a newer commit"),
+        "{text}"
+    );
+    assert_eq!(world.waiting(), [3, 5, 7, 4, 6, 8]);
+    // Once more: that which waits. The first is told nothing twice.
+    world.push("fix", "5");
+    assert!(!super::text(&world.batch).contains("interrupt"));
+    assert_eq!(world.waiting(), [3, 5, 9, 4, 6, 8, 10]);
+    // `main` is not watched; a patch set makes the one before it obsolete.
+    world.push("main", "6").push("refs/changes/34/1234/2", "7");
+    assert_eq!(world.waiting(), [3, 9, 11, 13, 4, 6, 8, 10, 12, 14]);
+    // Who asks without a change cancels only what came before the last one.
+    world.ask("a", "fix", 0);
+    assert_eq!(world.waiting(), [3, 9, 11, 13, 15, 4, 6, 8, 10, 12, 14]);
+}
+
+#[test]
+fn a_failure_cancels_the_rest_of_its_buildset() {
+    let mut text = "[master]\n[[worker]]\nname = \"w1\"\npassword = \"x\"\n".to_owned();
+    for name in ["a", "b", "c"] {
+        text += &format!("[[builder]]\nname = {name:?}\nworkers = [\"w1\"]\n");
+    }
+    text += "[[scheduler]]\ntype = \"AnyBranchScheduler\"\nname = \"any\"\nbuilderNames = [\"a\", \"b\", \"c\"]\n\
+             [[failing-buildset-canceller]]\nname = \"failing\"\n\
+             filters = [\n\
+               { builders = [\"a\"], builders_to_cancel = [\"b\"], filter = { filter_fn = { expression = \"sourcestamp.branch == 'x'\" } } },\n\
+               { builders = [\"b\"] },\n\
+             ]\n";
+    let mut world = World::new(&text);
+    let cancelled = |world: &World, build: i64| {
+        super::text(&world.batch).contains(&format!(
+            "interrupt {build} (cancelled): Build has been cancelled because another build in the same buildset failed"
+        ))
+    };
+    world.connect(1, "w1").push("x", "1").finish(1, Results::Failure);
+    assert!(cancelled(&world, 2) && !cancelled(&world, 3), "{}", super::text(&world.batch));
+    world.finish(2, Results::Cancelled).finish(3, Results::Failure);
+    // Not of this branch; and only a failure counts.
+    world.push("y", "2").finish(4, Results::Failure);
+    assert!(!cancelled(&world, 5) && !cancelled(&world, 6));
+    world.push("x", "3").finish(7, Results::Exception);
+    assert!(!super::text(&world.batch).contains("interrupt"));
+    // Of all others, where nothing is said; one that waits as well.
+    world.finish(5, Results::Failure);
+    assert!(cancelled(&world, 6));
 }
