@@ -171,7 +171,7 @@ name = "p"
             "20:8 there is no scheduler of type \"AnyBranch\" [did you mean \"AnyBranchScheduler\"?]",
             "22:1 a pool lacks `max` [`max`: how many machines there are at most]",
             "22:1 a pool lacks `[pool.local]`, `[pool.docker]` or `[pool.ec2]` [where its machines come from]",
-            "24:3 the configuration has no `worker_pool` [it has `master`, `worker`, `pool`, `secrets`, `pool-limits`, `lock`, `builder`, `scheduler`, `change-source`, \
+            "24:3 the configuration has no `worker_pool` [it has `master`, `worker`, `pool`, `secrets`, `pool-limits`, `lock`, `builder`, `scheduler`, `old-build-canceller`, `failing-buildset-canceller`, `change-source`, \
              `janitor`]",
         ]
     );
