@@ -3,6 +3,8 @@
 //! Source: `hash_columns` in `buildbot/util/sautils.py` (4.3.0): SHA-1 over the UTF-8 of the columns with a zero byte
 //! between them; a null is the byte 0xf5, which UTF-8 never contains; a number is its decimal text.
 
+use std::borrow::Cow;
+
 use model::SourceStamp;
 use sha1::{Digest, Sha1};
 
@@ -22,6 +24,16 @@ pub fn source_stamp_hash(stamp: &SourceStamp, patch: Option<i64>) -> String {
         Some(&stamp.codebase),
         patch.as_deref(),
     ])
+}
+
+/// A text for a column of so many characters. One that is longer has its end replaced by a hash of the whole
+/// (`ensureLength` in `buildbot/db/base.py`, 4.3.0).
+pub(crate) fn fitting(text: &str, length: usize) -> Cow<'_, str> {
+    if text.chars().nth(length).is_none() {
+        return text.into();
+    }
+    let half = length / 2;
+    text.chars().take(half).chain(hash_columns(&[Some(text)]).chars().take(half)).collect()
 }
 
 fn hash_columns(columns: &[Option<&str>]) -> String {
@@ -49,6 +61,15 @@ mod tests {
     fn names_hash_as_a_buildbot_4_3_0_wrote_them() {
         assert_eq!(name_hash("b1"), "7e83ca2a65d6f90a809c8570c6c905a941b87732");
         assert_eq!(name_hash("nightly"), "d7900bba317ad99099d2eada13744f977b2966ea");
+    }
+
+    #[test]
+    fn a_text_that_is_too_long_ends_in_its_hash() {
+        assert_eq!(fitting("größe", 5), "größe");
+        // sha1("größe1")
+        assert_eq!(fitting("größe1", 5), "gr1f");
+        assert_eq!(fitting(&"x".repeat(129), 128).len(), 64 + 40);
+        assert_ne!(fitting(&("x".repeat(200) + "1"), 128), fitting(&("x".repeat(200) + "2"), 128));
     }
 
     #[test]

@@ -3,7 +3,7 @@
 use model::Json;
 
 use super::{Applied, Tables};
-use crate::{database::params, json, sql::state as sql};
+use crate::{database::params, hash::fitting, json, sql::state as sql};
 
 pub(crate) fn object_state(
     tables: &Tables<'_>,
@@ -12,9 +12,11 @@ pub(crate) fn object_state(
     key: &str,
     value: &Json,
 ) -> Applied {
-    let id = match tables.find(sql::FIND_OBJECT, params![object, class])? {
+    let [object, class] = [object, class].map(|name| fitting(name, sql::OBJECT_LENGTH));
+    let key = fitting(key, sql::KEY_LENGTH);
+    let id = match tables.find(sql::FIND_OBJECT, params![&*object, &*class])? {
         Some(id) => id,
-        None => tables.add(sql::ADD_OBJECT, params![object, class])?,
+        None => tables.add(sql::ADD_OBJECT, params![&*object, &*class])?,
     };
-    tables.run(sql::SET_STATE, params![id, key, json::text(value)])
+    tables.run(sql::SET_STATE, params![id, &*key, json::text(value)])
 }

@@ -7,8 +7,9 @@ use model::{BuilderId, MasterId, SchedulerId, WorkerId};
 use super::{Parsed, Read, all, first, json, time, truth};
 use crate::{
     database::{self, Connection, Row, Values, params},
+    hash::fitting,
     rows::{BuilderRow, MasterRow, ObjectStates, SchedulerRow, WorkerRow},
-    sql::identity as sql,
+    sql::{identity as sql, state},
 };
 
 pub(crate) fn masters(connection: &Connection) -> Read<Vec<MasterRow>> {
@@ -110,7 +111,8 @@ pub(crate) fn schedulers(connection: &Connection) -> Read<Vec<SchedulerRow>> {
 
 /// What components of a name keep: by class and key.
 pub(crate) fn object_states(connection: &Connection, object: &str) -> Read<ObjectStates> {
-    let rows = all(connection, crate::sql::state::STATES, params![object], |row| {
+    let object = fitting(object, state::OBJECT_LENGTH);
+    let rows = all(connection, state::STATES, params![&*object], |row| {
         let (class, key, text): (String, String, String) = (row.get(0)?, row.get(1)?, row.get(2)?);
         Ok(json(&text, || format!("state {key:?} of {object:?}")).map(|value| ((class, key), value)))
     })?;

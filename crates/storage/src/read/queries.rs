@@ -8,6 +8,7 @@ use model::{
 use super::Read;
 use crate::{
     database::params,
+    hash::fitting,
     pools::{DecisionFilter, DecisionRow, InstanceFilter, InstanceRow, RestoredPools},
     read,
     rows::{
@@ -202,7 +203,9 @@ impl Store {
         let (object, class, key) = (object.into(), class.into(), key.into());
         self.readers()
             .read(move |connection| {
-                read::first(connection, sql::state::STATE, params![object, class, key], |row| {
+                let [object, class] = [&object, &class].map(|name| fitting(name, sql::state::OBJECT_LENGTH));
+                let key = fitting(&key, sql::state::KEY_LENGTH);
+                read::first(connection, sql::state::STATE, params![&*object, &*class, &*key], |row| {
                     let text: String = row.get(0)?;
                     Ok(read::json(&text, || format!("state {key:?} of {object:?}")))
                 })

@@ -1,5 +1,10 @@
 //! State that components keep between restarts.
 
+/// How many characters the names of an object and its class have at most.
+pub(crate) const OBJECT_LENGTH: usize = 128;
+/// How many the name of something that is kept has at most.
+pub(crate) const KEY_LENGTH: usize = 255;
+
 pub(crate) const FIND_OBJECT: &str = "SELECT id FROM objects WHERE name = $1 AND class_name = $2";
 pub(crate) const ADD_OBJECT: &str = "INSERT INTO objects (name, class_name) VALUES ($1, $2) RETURNING id";
 pub(crate) const SET_STATE: &str = "INSERT INTO object_state (objectid, name, value_json) VALUES ($1, $2, $3) \
