@@ -127,7 +127,7 @@ pub(crate) fn restore(
 ) -> Result<Restored, ApplyError> {
     let mut restored = Restored { master, ..Restored::default() };
     restored.interrupted = clean_up_after(connection, master, at)?;
-    restored.interrupted.extend(expire_masters(connection, master, at)?);
+    restored.interrupted.extend(expire(connection, master, at, sql::restore::SILENT_MASTERS)?);
     let tables = Tables { connection, master };
     tables.run(sql::identity::MASTER_ACTIVE, params![seconds(at), master.0])?;
     for name in &identities.builders {
@@ -267,16 +267,27 @@ fn open_requests(tables: &Tables<'_>, restored: &mut Restored) -> Result<(), App
     Ok(())
 }
 
-/// See [`crate::Store::expire_masters`].
-pub(crate) fn expire_masters(
+/// Cleans up after other masters that have just been silent for too long. Buildbot does so every minute, with its own sign
+/// of life.
+pub(crate) fn expire_masters(connection: &Connection, master: MasterId, at: Time) -> Result<(), ApplyError> {
+    for lost in expire(connection, master, at, sql::restore::NEWLY_SILENT_MASTERS)? {
+        tracing::warn!(
+            build.id = lost.build.0,
+            builder.id = lost.builder.0,
+            "another master has been silent for ten minutes; a build of it is closed, and its request is free"
+        );
+    }
+    Ok(())
+}
+
+fn expire(
     connection: &Connection,
     master: MasterId,
     at: Time,
+    silent: &str,
 ) -> Result<Vec<Interrupted>, ApplyError> {
     let silent =
-        connection.all(sql::restore::SILENT_MASTERS, params![seconds(at - SILENCE), master.0], |row| {
-            row.get(0).map(MasterId)
-        })?;
+        connection.all(silent, params![seconds(at - SILENCE), master.0], |row| row.get(0).map(MasterId))?;
     let tables = Tables { connection, master };
     let mut interrupted = Vec::new();
     for dead in silent {

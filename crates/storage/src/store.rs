@@ -19,7 +19,7 @@ use crate::{
     open::{self, Location, Opened, Options},
     pools::Lease,
     readers::Readers,
-    restore::{self, Identities, Interrupted, Restored},
+    restore::{self, Identities, Restored},
     write::Write,
     writer::{Call, Job, Queue, Work, Writer},
 };
@@ -191,17 +191,6 @@ impl Store {
         let restore =
             move |connection: &_, master| restore::restore(connection, master, &ids, &identities, at);
         self.call("what a master finds at its start", restore).await
-    }
-
-    /// Cleans up after other masters that have been silent for ten minutes, as [`restore`](Self::restore) does. Buildbot
-    /// does so every minute, with its own sign of life.
-    ///
-    /// # Errors
-    ///
-    /// When the database cannot be written.
-    pub async fn expire_masters(&self, at: Time) -> Result<Vec<Interrupted>, StorageError> {
-        let expire = move |connection: &_, master| restore::expire_masters(connection, master, at);
-        self.call("the end of silent masters", expire).await
     }
 
     /// Writes what is queued, and closes the database. Later uses of any clone fail.

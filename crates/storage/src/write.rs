@@ -25,7 +25,8 @@ const INSTANCE_WEIGHT: usize = 1 << 10;
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub enum Write {
-    /// The master is alive. Written at start and then every minute.
+    /// The master is alive. Written at start and then every minute. Other masters that have been silent for ten minutes are
+    /// cleaned up after, as [`crate::Store::restore`] does.
     MasterActive {
         /// Now.
         at: Time,
@@ -345,6 +346,21 @@ pub enum Write {
         /// How `content` is compressed.
         compression: Compression,
     },
+    /// Chunks of a log become one, with the same lines. Nothing happens when there are not so many any more.
+    MergedChunks {
+        /// The log.
+        log: LogId,
+        /// Number of the first line in it, which begins a chunk.
+        first_line: i64,
+        /// Number of the last line in it, which ends a chunk.
+        last_line: i64,
+        /// How many chunks these lines are in.
+        chunks: i64,
+        /// The lines as [`crate::log::ChunkBuilder`] packs them.
+        content: Bytes,
+        /// How `content` is compressed.
+        compression: Compression,
+    },
     /// A log is complete. Rejected when the database has another number of lines.
     LogFinished {
         /// The log.
@@ -405,7 +421,7 @@ impl Write {
     /// Roughly how much memory it holds while it waits, in bytes.
     pub(crate) fn weight(&self) -> usize {
         let more = match self {
-            Self::LogChunk { content, .. } => content.len(),
+            Self::LogChunk { content, .. } | Self::MergedChunks { content, .. } => content.len(),
             Self::Change { change, .. } => {
                 change.comments.len() + change.files.iter().map(|file| file.len() + 24).sum::<usize>()
             }
@@ -468,7 +484,8 @@ impl fmt::Display for Write {
             Self::StepUrl { step, .. } => write!(f, "link of step {step}"),
             Self::StepFinished { step, .. } => write!(f, "end of step {step}"),
             Self::Log { id, slug, step, .. } => write!(f, "log {id} ({slug:?} of step {step})"),
-            Self::LogChunk { log, first_line, last_line, .. } => {
+            Self::LogChunk { log, first_line, last_line, .. }
+            | Self::MergedChunks { log, first_line, last_line, .. } => {
                 write!(f, "lines {first_line} to {last_line} of log {log}")
             }
             Self::LogFinished { log, .. } => write!(f, "end of log {log}"),

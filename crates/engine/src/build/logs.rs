@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use model::{LogId, StepId};
 use storage::{
-    StorageError, Write,
+    StorageError, Store, Write,
     log::{ChunkBuilder, Compression, LogKind, Stream},
 };
 use tokio::time::Instant;
@@ -194,6 +194,7 @@ impl Logs {
             let lines = log.chunks.num_lines();
             journal.submit(vec![Write::LogFinished { log: log.id, num_lines: lines }]).await?;
             journal.hold(Notice::LogFinished { log: log.id, step: self.step, build, lines });
+            merge(journal.store(), &mut log, self.compression);
         }
         Ok(())
     }
@@ -211,6 +212,21 @@ impl Log {
         }
         Ok(())
     }
+}
+
+/// Chunks that were cut for viewers become fewer, beside the build.
+fn merge(store: &Store, log: &mut Log, compression: Compression) {
+    let scattered = log.chunks.take_scattered();
+    if scattered.is_empty() {
+        return;
+    }
+    let (store, log) = (store.clone(), log.id);
+    tokio::spawn(async move {
+        if let Err(error) = store.merge_chunks(log, scattered, compression).await {
+            let error = &error as &dyn std::error::Error;
+            tracing::debug!(log.id = log.0, error, "the log stays in small chunks");
+        }
+    });
 }
 
 /// A name as it can stand in an address (`buildbot/util/identifiers.py`, `forceIdentifier`, 4.3.0).

@@ -22,6 +22,22 @@ pub(super) fn chunk(
     tables.run(sql::ADD_CHUNK, params![log.0, first, last, content, compression.code()])
 }
 
+pub(super) fn merged(
+    tables: &Tables<'_>,
+    log: LogId,
+    (first, last): (i64, i64),
+    chunks: i64,
+    content: &[u8],
+    compression: Compression,
+) -> Applied {
+    // Somebody may have deleted some, or all.
+    if tables.find(sql::COUNT_CHUNKS, params![log.0, first, last])? != Some(chunks) {
+        return Ok(());
+    }
+    tables.run(sql::DELETE_CHUNKS, params![log.0, first, last])?;
+    tables.run(sql::ADD_CHUNK, params![log.0, first, last, content, compression.code()])
+}
+
 pub(super) fn finished(tables: &Tables<'_>, log: LogId, num_lines: i64) -> Applied {
     if tables.connection.execute(sql::FINISH_LOG, params![log.0, num_lines])? == 1 {
         Ok(())

@@ -29,7 +29,8 @@ pub(crate) fn apply(connection: &Connection, master: MasterId, write: &Write) ->
         Write::MasterActive { at } => {
             tables.one(sql::identity::MASTER_ACTIVE, params![seconds(*at), master.0], || {
                 "the master's row is gone".into()
-            })
+            })?;
+            restore::expire_masters(connection, master, *at)
         }
         Write::MasterStopped { at } => {
             tables.run(sql::identity::MASTER_INACTIVE, params![master.0])?;
@@ -111,6 +112,9 @@ pub(crate) fn apply(connection: &Connection, master: MasterId, write: &Write) ->
         }
         Write::LogChunk { log, first_line, last_line, content, compression } => {
             logs::chunk(&tables, *log, (*first_line, *last_line), content, *compression)
+        }
+        Write::MergedChunks { log, first_line, last_line, chunks, content, compression } => {
+            logs::merged(&tables, *log, (*first_line, *last_line), *chunks, content, *compression)
         }
         Write::LogFinished { log, num_lines } => logs::finished(&tables, *log, *num_lines),
 

@@ -51,6 +51,21 @@ pub struct ChunkBuilder {
     buffered_lines: usize,
     first_line: i64,
     ready: VecDeque<Chunk>,
+    /// The last chunks, as long as they are no more than one.
+    group: Scattered,
+    scattered: Vec<Scattered>,
+}
+
+/// Neighbouring chunks that would fit into one: a log that is seen while it grows is cut wherever it was looked at.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Scattered {
+    /// Number of the first line in them.
+    pub first_line: i64,
+    /// Number of the last line in them.
+    pub last_line: i64,
+    /// How many chunks they are.
+    pub chunks: usize,
+    bytes: usize,
 }
 
 /// What a stream has after its last newline.
@@ -73,6 +88,8 @@ impl ChunkBuilder {
             buffered_lines: 0,
             first_line: 0,
             ready: VecDeque::new(),
+            group: Scattered::default(),
+            scattered: Vec::new(),
         }
     }
 
@@ -123,6 +140,12 @@ impl ChunkBuilder {
     /// The next finished chunk.
     pub fn next_chunk(&mut self) -> Option<Chunk> {
         self.ready.pop_front()
+    }
+
+    /// The chunks so far that [`Store::merge_chunks`](crate::Store::merge_chunks) can make fewer of. Leaves none.
+    pub fn take_scattered(&mut self) -> Vec<Scattered> {
+        self.close_group();
+        mem::take(&mut self.scattered)
     }
 
     /// Whether there are whole lines that [`flush`](Self::flush) would make a chunk of.
@@ -196,8 +219,26 @@ impl ChunkBuilder {
         self.buffered_lines += 1;
     }
 
+    fn close_group(&mut self) {
+        let group = mem::take(&mut self.group);
+        if group.chunks > 1 {
+            self.scattered.push(group);
+        }
+    }
+
     fn seal(&mut self) {
         let next_line = self.num_lines();
+        let (first, last, bytes) =
+            (self.group.first_line, next_line - 1, self.group.bytes + self.buffer.len() + 1);
+        if bytes > MAX_CHUNK_BYTES || last - first >= MAX_CHUNK_LINES as i64 {
+            self.close_group();
+        }
+        if self.group.chunks == 0 {
+            self.group.first_line = self.first_line;
+        }
+        self.group.last_line = last;
+        self.group.chunks += 1;
+        self.group.bytes += self.buffer.len() + 1;
         let (content, compression) = self.compression.pack(mem::take(&mut self.buffer));
         self.ready.push_back(Chunk {
             first_line: self.first_line,

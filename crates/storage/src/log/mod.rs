@@ -10,11 +10,12 @@ mod chunk;
 mod compression;
 mod cursor;
 mod kind;
+mod merge;
 
 #[cfg(test)]
 mod tests;
 
-pub use chunk::{Chunk, ChunkBuilder, MAX_CHUNK_BYTES, MAX_CHUNK_LINES, MAX_LINE_BYTES};
+pub use chunk::{Chunk, ChunkBuilder, MAX_CHUNK_BYTES, MAX_CHUNK_LINES, MAX_LINE_BYTES, Scattered};
 pub(crate) use compression::MAX_UNPACKED;
 pub use compression::{Compression, UnpackError};
 pub use kind::{LogKind, Stream};

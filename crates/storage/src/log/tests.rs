@@ -1,7 +1,8 @@
 use proptest::prelude::*;
 
 use super::{
-    Chunk, ChunkBuilder, Compression, LogKind, MAX_CHUNK_BYTES, MAX_CHUNK_LINES, MAX_LINE_BYTES, Stream,
+    Chunk, ChunkBuilder, Compression, LogKind, MAX_CHUNK_BYTES, MAX_CHUNK_LINES, MAX_LINE_BYTES, Scattered,
+    Stream,
 };
 
 const STREAMS: [Stream; 3] = Stream::ALL;
@@ -159,4 +160,31 @@ proptest! {
         cut.finish();
         prop_assert_eq!(lines(&take(&mut whole)), lines(&take(&mut cut)));
     }
+}
+
+#[test]
+fn chunks_that_would_fit_into_one_are_told_of() {
+    let check = |pushes: &[&[u8]], expect: &[(i64, i64, usize)]| {
+        let mut builder = ChunkBuilder::new(LogKind::Text, Compression::None);
+        for text in pushes {
+            builder.push(Stream::Stdout, text);
+            builder.flush();
+        }
+        builder.finish();
+        lines(&take(&mut builder));
+        let found = builder.take_scattered();
+        let found: Vec<_> = found
+            .iter()
+            .map(|Scattered { first_line, last_line, chunks, .. }| (*first_line, *last_line, *chunks))
+            .collect();
+        assert_eq!(found, expect);
+        assert_eq!(builder.take_scattered(), []);
+    };
+    check(&[], &[]);
+    check(&[b"one\n"], &[]);
+    check(&[b"one\n", b"two\nthree\n", b"four"], &[(0, 3, 3)]);
+    let large = [b"x".repeat(MAX_CHUNK_BYTES - 6), b"\n".to_vec()].concat();
+    check(&[b"one\n", &large, b"two\n", b"three\nfour\n", b"five\n"], &[(0, 1, 2), (2, 5, 3)]);
+    let many = b"\n".repeat(MAX_CHUNK_LINES - 1);
+    check(&[&many, b"\n", b"a\n", b"b\n"], &[(0, 999, 2), (1000, 1001, 2)]);
 }

@@ -5,6 +5,10 @@ pub(crate) const ADD_LOG: &str =
 pub(crate) const EXTEND_LOG: &str = "UPDATE logs SET num_lines = $1 WHERE id = $2 AND num_lines = $3";
 pub(crate) const ADD_CHUNK: &str = "INSERT INTO logchunks (logid, first_line, last_line, content, compressed) \
      VALUES ($1, $2, $3, $4, $5)";
+pub(crate) const COUNT_CHUNKS: &str =
+    "SELECT count(*) FROM logchunks WHERE logid = $1 AND first_line >= $2 AND last_line <= $3";
+pub(crate) const DELETE_CHUNKS: &str =
+    "DELETE FROM logchunks WHERE logid = $1 AND first_line >= $2 AND last_line <= $3";
 pub(crate) const FINISH_LOG: &str = "UPDATE logs SET complete = 1 WHERE id = $1 AND num_lines = $2";
 pub(crate) const LOG_LINES: &str = "SELECT num_lines FROM logs WHERE id = $1";
 

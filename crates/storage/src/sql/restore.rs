@@ -2,6 +2,8 @@
 
 pub(crate) const SILENT_MASTERS: &str =
     "SELECT id FROM masters WHERE last_active < $1 AND id <> $2 ORDER BY id";
+pub(crate) const NEWLY_SILENT_MASTERS: &str =
+    "SELECT id FROM masters WHERE last_active < $1 AND id <> $2 AND active <> 0 ORDER BY id";
 /// `+ 0` keeps the index on `masterid` out of it: that would lead through all builds the master ever did, and the few that
 /// are open are found by the other.
 pub(crate) const OPEN_BUILDS: &str = "SELECT id, builderid, number, buildrequestid FROM builds \

@@ -129,8 +129,10 @@ async fn another_master_is_cleaned_up_after_once_it_was_silent_for_ten_minutes()
     let restored = store.restore(others, at(600)).await.unwrap();
     assert_ne!(restored.master.0, 1);
     assert_eq!((restored.interrupted.len(), restored.requests.len()), (0, 0));
-    let interrupted = store.expire_masters(at(601)).await.unwrap();
-    assert_eq!(interrupted.iter().map(|it| it.build).collect::<Vec<_>>(), [build]);
+    store.commit(vec![Write::MasterActive { at: at(600) }]).await.unwrap();
+    assert_eq!(store.build(build).await.unwrap().unwrap().results, None);
+    store.commit(vec![Write::MasterActive { at: at(601) }]).await.unwrap();
+    assert_eq!(store.build(build).await.unwrap().unwrap().results, Some(Results::Retry));
     assert!(!store.masters().await.unwrap()[0].active);
     assert_eq!(store.request(request).await.unwrap().unwrap().claimed, None);
 }

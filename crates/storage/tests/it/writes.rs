@@ -6,10 +6,13 @@ use model::{BuildNumber, ChangeId, Json, Results};
 use serde_json::json;
 use storage::{
     BuildFilter, BuildOrder, Classified, Parent, RequestFilter, StepUrl, StorageError, Write,
-    log::{Compression, LogKind},
+    log::{ChunkBuilder, Compression, LogKind, Stream},
 };
 
-use crate::farm::{self, Farm, at};
+use crate::{
+    farm::{self, Farm, at},
+    place,
+};
 
 #[track_caller]
 fn rejected(result: Result<(), StorageError>, write: &str, reason: &str) {
@@ -277,6 +280,25 @@ async fn object_state_is_replaced() {
 }
 
 #[tokio::test]
+async fn a_name_that_is_too_long_for_its_column_keeps_its_state() {
+    let directory = tempfile::tempdir().unwrap();
+    let Farm { store, .. } = Farm::open(directory.path()).await;
+    let names = ["1", "2"].map(|last| "ö".repeat(300) + last);
+    let write = |name: &String| Write::ObjectState {
+        object: name.clone(),
+        class: name.clone(),
+        key: name.clone(),
+        value: json!(name),
+    };
+    store.commit(names.iter().map(write).collect()).await.unwrap();
+    for name in names {
+        assert_eq!(store.object_state(&name, &name, &name).await.unwrap(), Some(json!(name)));
+        let kept = store.object_states(&*name).await.unwrap();
+        assert_eq!(kept.values().collect::<Vec<_>>(), [&json!(name)]);
+    }
+}
+
+#[tokio::test]
 async fn writes_take_effect_in_the_order_of_the_calls() {
     let directory = tempfile::tempdir().unwrap();
     let Farm { store, .. } = Farm::open(directory.path()).await;
@@ -395,4 +417,34 @@ async fn a_huge_log_is_read_in_bounded_pieces() {
     }
     assert!(answers > 1);
     assert_eq!(whole, format!("o{}\n", "y".repeat(1000)).repeat(12_000));
+}
+
+#[tokio::test]
+async fn the_chunks_of_a_log_that_was_looked_at_become_one() {
+    let directory = tempfile::tempdir().unwrap();
+    let farm = Farm::open(directory.path()).await;
+    let (_, request) = farm.request("linux").await;
+    let build = farm.build(request, "linux", 1).await;
+    for (number, is_cut_short) in [(0, false), (1, true)] {
+        let (_, log) = farm.step(build, number, &format!("s{number}"), "").await;
+        let mut builder = ChunkBuilder::new(LogKind::Stdio, Compression::Gz);
+        for line in ["one\n", "two\nthree\n", "four\n"] {
+            builder.push(Stream::Stdout, line.as_bytes());
+            builder.flush();
+        }
+        let writes = std::iter::from_fn(|| builder.next_chunk()).map(|chunk| chunk.into_write(log)).collect();
+        farm.store.commit(writes).await.unwrap();
+        let delete = format!("DELETE FROM logchunks WHERE logid = {log} AND first_line = 1");
+        if is_cut_short {
+            place::sql(directory.path(), &delete);
+        }
+        farm.store.merge_chunks(log, builder.take_scattered(), Compression::Gz).await.unwrap();
+        farm.store.commit(Vec::new()).await.unwrap();
+        if !is_cut_short {
+            // There is no such chunk any more.
+            place::sql(directory.path(), &delete);
+        }
+        let text = farm.store.log_lines(log, 0, 10).await.unwrap().text;
+        assert_eq!(text, if is_cut_short { "oone\n" } else { "oone\notwo\nothree\nofour\n" });
+    }
 }
