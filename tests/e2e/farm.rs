@@ -61,11 +61,20 @@ impl Farm {
     }
 
     fn placed(network: Option<PathBuf>, endpoints: &str, settings: &str, objects: &str) -> Self {
-        let directory = tempfile::tempdir().expect("a scratch directory");
-        let [endpoints, settings, objects] = [endpoints, settings, objects].map(str::to_owned);
-        let mut farm = Self { directory, port: 0, master: None, network, endpoints, settings, objects };
+        let mut farm = Self::unstarted(objects);
+        (farm.network, farm.endpoints, farm.settings) = (network, endpoints.to_owned(), settings.to_owned());
         farm.write_config("");
         farm.restart();
+        farm
+    }
+
+    /// A directory with a configuration, in which no master was started yet.
+    pub(crate) fn unstarted(objects: &str) -> Self {
+        let directory = tempfile::tempdir().expect("a scratch directory");
+        let [endpoints, settings] = [const { String::new() }; 2];
+        let objects = objects.to_owned();
+        let farm = Self { directory, port: 0, master: None, network: None, endpoints, settings, objects };
+        farm.write_config("");
         farm
     }
 
@@ -98,34 +107,9 @@ keepalive_interval = 2
 
     /// Starts the master (again), on the port it had before.
     pub(crate) fn restart(&mut self) {
-        assert!(self.master.is_none(), "the master runs");
-        let log = fs::OpenOptions::new()
-            .create(true)
-            .append(true)
-            .open(self.path("master.log"))
-            .expect("a writable scratch directory");
-        let program = env!("CARGO_BIN_EXE_ganger");
-        let mut master = match &self.network {
-            Some(network) => {
-                // It becomes the program: signals find it.
-                let mut enter = Command::new("nsenter");
-                enter.arg(format!("--net={}", network.display())).arg(program);
-                enter
-            }
-            None => Command::new(program),
-        };
-        let master = master
-            .arg("start")
-            .arg(self.directory.path())
-            .env("GANGER_LOG", "debug,aws_smithy_runtime=info,aws_smithy_runtime_api=info,hyper_util=info")
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .stderr(log)
-            .spawn()
-            .expect("the program is built");
-        self.master = Some(master);
+        self.spawn(&[]);
         let status = self.eventually("the master answers", |farm| {
-            if let Some(status) = farm.master.as_mut().and_then(|master| master.try_wait().ok().flatten()) {
+            if let Some(status) = farm.ended() {
                 panic!("the master ended with {status}:\n{}", farm.log_text());
             }
             farm.try_json(&["status"])
@@ -135,6 +119,35 @@ keepalive_interval = 2
             self.port = listen.rsplit(':').next().and_then(|port| port.parse().ok()).expect("a port");
             self.write_config("");
         }
+    }
+
+    /// Starts the master's process, by way of another program if one is given, which becomes the master: signals find it.
+    pub(crate) fn spawn(&mut self, under: &[&str]) {
+        assert!(self.master.is_none(), "the master runs");
+        let log = fs::OpenOptions::new()
+            .create(true)
+            .append(true)
+            .open(self.path("master.log"))
+            .expect("a writable scratch directory");
+        let enter = self.network.as_ref().map(|network| format!("--net={}", network.display()));
+        let enter = enter.iter().flat_map(|network| ["nsenter", network.as_str()]);
+        let mut line = enter.chain(under.iter().copied()).chain([env!("CARGO_BIN_EXE_ganger")]);
+        let master = Command::new(line.next().expect("the program, at least"))
+            .args(line)
+            .arg("start")
+            .arg(self.directory.path())
+            .env("GANGER_LOG", "debug,aws_smithy_runtime=info,aws_smithy_runtime_api=info,hyper_util=info")
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(log)
+            .spawn()
+            .expect("the program is built");
+        self.master = Some(master);
+    }
+
+    /// How the master ended, if it did.
+    pub(crate) fn ended(&mut self) -> Option<ExitStatus> {
+        self.master.as_mut()?.try_wait().expect("it is our child")
     }
 
     /// Ends the master as a power cut would end it.
@@ -153,9 +166,7 @@ keepalive_interval = 2
 
     /// Waits until the master ends by itself.
     pub(crate) fn wait_for_end(&mut self) -> ExitStatus {
-        let status = self.eventually("the master ends", |farm| {
-            farm.master.as_mut().expect("the master was started").try_wait().expect("it is our child")
-        });
+        let status = self.eventually("the master ends", Self::ended);
         self.master = None;
         status
     }

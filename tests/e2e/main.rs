@@ -1,5 +1,6 @@
 //! The whole program with stock workers, seen from outside: what a user types, what a user sees.
 
+mod barriers;
 mod builds;
 mod clients;
 mod crashes;

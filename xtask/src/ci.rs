@@ -57,6 +57,13 @@ pub(crate) fn run_long() -> Result<()> {
             .args(EC2)
             .env("GANGER_WORKERS", "all"),
     )?;
+    tools::run(
+        "an end at every commit",
+        cargo(&["nextest", "run", "-p", "ganger", "--locked", "--profile", "long", "--test", "e2e"])
+            .args(EC2)
+            .arg("barriers::")
+            .env("GANGER_BARRIERS", "all"),
+    )?;
     ec2_lab::disk()?;
     tools::run(
         "a disk of the machine image in an emulator",
@@ -99,6 +106,7 @@ fn prerequisites() -> Result<()> {
     system_program(&["dockerd", "--version"], "docker.io")?;
     system_program(&["podman", "--version"], "podman")?;
     system_program(&["busybox", "true"], "busybox-static")?;
+    system_program(&["strace", "--version"], "strace")?;
     system_program(&["sh", "-c", "command -v initdb || ls /usr/lib/postgresql/*/bin/initdb"], "postgresql")?;
     cargo_subcommand(NEXTEST.0, NEXTEST.1)?;
     cargo_subcommand(DENY.0, DENY.1)
