@@ -48,7 +48,8 @@ pub use pools::{DecisionFilter, DecisionRow, InstanceFilter, InstanceRow, Lease,
 pub use restore::{Identities, Interrupted, PendingChange, Restored, RestoredBuildset, RestoredRequest};
 pub use rows::{
     BuildFilter, BuildOrder, BuildRow, BuilderRow, BuildsetRow, ChangeRow, LogRow, LogText, MasterRow,
-    ObjectStates, RequestFilter, RequestRow, SchedulerRow, SourceStampRow, StepRow, StepUrl, WorkerRow,
+    ObjectStates, RequestFilter, RequestRow, SchedulerRow, SourceStampRow, StepRow, StepUrl, UPSTREAM,
+    WorkerRow,
 };
 pub use store::{Committed, Store};
 pub use write::{Classified, Parent, Write};

@@ -14,7 +14,7 @@ use crate::{
     error::{ApplyError, StorageError},
     ids::Ids,
     read,
-    rows::{BuildsetRow, ObjectStates, RequestFilter, RequestRow, WorkerRow},
+    rows::{BuildsetRow, ObjectStates, RequestFilter, RequestRow, UPSTREAM, WorkerRow},
     sql,
 };
 use model::{
@@ -208,7 +208,7 @@ fn in_other_hands(
 
 /// What `Dependent`s wait for although it is complete.
 fn complete_upstream(tables: &Tables<'_>, restored: &mut Restored) -> Result<(), ApplyError> {
-    let key = ("Dependent".to_owned(), "upstream_bsids".to_owned());
+    let key = (UPSTREAM.0.to_owned(), UPSTREAM.1.to_owned());
     let waited = restored.states.values().filter_map(|states| states.get(&key)?.as_array());
     let waited: BTreeSet<BuildsetId> =
         waited.flatten().filter_map(model::Json::as_i64).map(BuildsetId).collect();

@@ -9,6 +9,11 @@ use model::{
 
 use crate::{log::LogKind, write::Parent};
 
+/// Under what a `Dependent` keeps the buildsets of the other scheduler that it waits for: class and key. All else that
+/// schedulers keep is under the last part of their class's name (`buildbot/schedulers/dependent.py`,
+/// `buildbot/util/state.py`, 4.3.0).
+pub const UPSTREAM: (&str, &str) = ("buildbot.schedulers.dependent.Dependent", "upstream_bsids");
+
 /// What components of one name keep between restarts (`object_state`): values by class and key.
 pub type ObjectStates = BTreeMap<(String, String), Json>;
 

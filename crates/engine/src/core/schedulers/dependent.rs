@@ -5,12 +5,10 @@ use std::sync::Arc;
 
 use config::SchedulerKind;
 use model::{BuildsetId, Change, Json, Results, SchedulerId, SourceStamp, Time};
+use storage::UPSTREAM;
 
 use super::asking::Wish;
 use crate::core::Core;
-
-/// The buildsets of the other scheduler that are not complete.
-const UPSTREAM: &str = "upstream_bsids";
 
 /// A buildset that is complete, and that others depend on.
 #[derive(Debug)]
@@ -86,13 +84,13 @@ impl Core {
     }
 
     fn upstream_of(&self, id: SchedulerId) -> Vec<BuildsetId> {
-        let ids = self.kept(id, UPSTREAM).and_then(Json::as_array).into_iter().flatten();
+        let ids = self.kept(id, UPSTREAM.1).and_then(Json::as_array).into_iter().flatten();
         ids.filter_map(Json::as_i64).map(BuildsetId).collect()
     }
 
     fn keep_upstream(&mut self, id: SchedulerId, buildsets: &[BuildsetId]) {
         let ids: Vec<i64> = buildsets.iter().map(|buildset| buildset.0).collect();
-        self.keep(id, UPSTREAM, ids.into());
+        self.keep(id, UPSTREAM.1, ids.into());
     }
 }
 

@@ -1,21 +1,26 @@
 //! What schedulers keep between restarts, where Buildbot keeps it (`object_state`), so that either goes on from what the
 //! other left.
 
-use config::Codebase;
+use config::{Codebase, SchedulerKind};
 use model::{Change, ChangeId, Json, SchedulerId, SourceStamp};
 use serde_json::json;
-use storage::Write;
+use storage::{UPSTREAM, Write};
 
 use crate::core::Core;
 
 /// The last change of each codebase (`AbsoluteSourceStampsMixin`, `buildbot/util/codebase.py`, 4.3.0).
 const LAST_CODEBASES: &str = "lastCodebases";
 
+/// The class under which a scheduler of a kind keeps a key.
+fn class(kind: &SchedulerKind, key: &str) -> &'static str {
+    if key == UPSTREAM.1 { UPSTREAM.0 } else { kind.class() }
+}
+
 impl Core {
     /// What a scheduler has kept under a key.
     pub(super) fn kept(&self, id: SchedulerId, key: &str) -> Option<&Json> {
         let scheduler = self.schedulers.get(&id)?;
-        let class = scheduler.config.as_ref()?.kind.class();
+        let class = class(&scheduler.config.as_ref()?.kind, key);
         scheduler.states.get(&(class.to_owned(), key.to_owned()))
     }
 
@@ -23,7 +28,7 @@ impl Core {
     pub(super) fn keep(&mut self, id: SchedulerId, key: &str, value: Json) {
         let Some(scheduler) = self.schedulers.get_mut(&id) else { return };
         let Some(config) = &scheduler.config else { return };
-        let class = config.kind.class().to_owned();
+        let class = class(&config.kind, key).to_owned();
         let write = Write::ObjectState {
             object: scheduler.name.clone(),
             class: class.clone(),

@@ -231,9 +231,9 @@ fn a_dependent_builds_what_has_succeeded() {
         });
         states.collect::<Vec<_>>()
     };
-    assert_eq!(kept(&world), ["after Dependent upstream_bsids [2]"]);
+    assert_eq!(kept(&world), ["after buildbot.schedulers.dependent.Dependent upstream_bsids [2]"]);
     world.finish(2, Results::Warnings);
-    assert_eq!(kept(&world), ["after Dependent upstream_bsids []"]);
+    assert_eq!(kept(&world), ["after buildbot.schedulers.dependent.Dependent upstream_bsids []"]);
     let order = last_order(&world.batch);
     assert_eq!((&*order.builder.name, &*order.reason), ("two", "downstream"));
     assert_eq!(order.sourcestamps, [changed("main", "r1").source_stamp()]);
@@ -241,7 +241,7 @@ fn a_dependent_builds_what_has_succeeded() {
     world.finish(3, Results::Success);
 
     world.change(changed("main", "r2")).finish(4, Results::Failure);
-    assert_eq!(kept(&world), ["after Dependent upstream_bsids []"]);
+    assert_eq!(kept(&world), ["after buildbot.schedulers.dependent.Dependent upstream_bsids []"]);
     assert!(!super::text(&world.batch).contains("buildset 5"));
 }
 
@@ -264,8 +264,8 @@ fn a_dependent_goes_on_from_what_buildbot_left() {
         let (sourcestamps, properties, finished) = (vec![stamp], Properties::new(), Vec::new());
         (BuildsetId(id), storage::RestoredBuildset { row, sourcestamps, properties, finished })
     };
-    let state =
-        BTreeMap::from([(("Dependent".into(), "upstream_bsids".into()), serde_json::json!([5, 6, 7]))]);
+    let (class, key) = storage::UPSTREAM;
+    let state = BTreeMap::from([((class.into(), key.into()), serde_json::json!([5, 6, 7]))]);
     let restored = Restored {
         schedulers: BTreeMap::from([("after".to_owned(), (SchedulerId(7), true))]),
         states: BTreeMap::from([("after".to_owned(), state)]),
