@@ -18,6 +18,8 @@ pub(crate) struct Cases {
     pub(crate) changes: Vec<Map<String, Value>>,
     /// How many buildsets schedulers make of them.
     scheduled: usize,
+    /// What the comparison of all tables is called, where there is one.
+    pub(crate) tables: Option<String>,
     /// Only some of them were asked for.
     pub(crate) partial: bool,
 }
@@ -67,7 +69,9 @@ impl Cases {
         builders.retain(|case| asked.is_empty() || asked.iter().any(|prefix| case.name.starts_with(prefix)));
         ensure!(!builders.is_empty(), "there is no such case in {file}");
         let partial = builders.len() < all;
-        Ok(Self { builders, schedulers, changes, scheduled: scheduled.try_into()?, partial })
+        let tables = tables.get("tables").and_then(Value::as_bool).unwrap_or_default() && !partial;
+        let tables = tables.then(|| format!("{file}-tables"));
+        Ok(Self { builders, schedulers, changes, scheduled: scheduled.try_into()?, tables, partial })
     }
 
     pub(crate) fn names(&self) -> impl Iterator<Item = &str> {

@@ -68,7 +68,7 @@ impl Known {
         cases: &Cases,
     ) -> String {
         let mut report = String::new();
-        for case in cases.names() {
+        for case in cases.names().chain(cases.tables.as_deref()) {
             let mut found = Vec::new();
             differences(theirs.get(case), ours.get(case), String::new(), &mut found);
             found.retain(|(at, ..)| !self.is_meant(case, at));

@@ -8,6 +8,7 @@ mod compare;
 mod masters;
 mod observed;
 mod repository;
+mod tables;
 
 use std::time::Duration;
 
@@ -36,7 +37,7 @@ macro_rules! files {
     };
 }
 
-files! { checkout directory flags git property schedulers sequence shell transfer warnings }
+files! { checkout directory farm flags git property schedulers sequence shell transfer warnings }
 
 fn the_same_under_both(file: &str) -> anyhow::Result<()> {
     let scratch = tempfile::tempdir()?;
@@ -47,7 +48,11 @@ fn the_same_under_both(file: &str) -> anyhow::Result<()> {
     let mut ganger = Master::ganger(scratch.path(), &cases)?;
     buildbot.wait_complete(cases.count(), LIMIT)?;
     ganger.wait_complete(cases.count(), LIMIT)?;
-    let (theirs, ours) = (buildbot.observed(scratch.path())?, ganger.observed(scratch.path())?);
+    let (mut theirs, mut ours) = (buildbot.observed(scratch.path())?, ganger.observed(scratch.path())?);
+    if let Some(name) = &cases.tables {
+        theirs.insert(name.clone(), buildbot.tables(scratch.path())?);
+        ours.insert(name.clone(), ganger.tables(scratch.path())?);
+    }
     let report = known.compare(&theirs, &ours, &cases);
     assert!(report.is_empty(), "\n{report}");
     let never: Vec<&str> = cases.names().filter(|case| !theirs.contains_key(*case)).collect();

@@ -16,6 +16,7 @@ use testkit::worker::{StockWorker, WorkerKind, WorkerOptions};
 use crate::cases::{Cases, PASSWORD, directory};
 use crate::observed::Observer;
 use crate::repository::home;
+use crate::tables;
 
 /// Long enough for a program to start on a busy machine.
 const START: Duration = Duration::from_secs(120);
@@ -151,8 +152,18 @@ impl Master {
 
     /// What is left behind, by builder.
     pub(crate) fn observed(&self, scratch: &Path) -> anyhow::Result<BTreeMap<String, Value>> {
+        self.observer(scratch)?.observe(&self.database()?)
+    }
+
+    /// All rows of all tables.
+    pub(crate) fn tables(&self, scratch: &Path) -> anyhow::Result<Value> {
+        let observer = self.observer(scratch)?;
+        tables::read(&self.database()?, &|text| observer.normalize(text))
+    }
+
+    fn observer(&self, scratch: &Path) -> anyhow::Result<Observer> {
         let worker = self.worker.as_ref().context("it has a worker")?;
-        Observer::new(scratch, &self.directory, worker.basedir())?.observe(&self.database()?)
+        Observer::new(scratch, &self.directory, worker.basedir())
     }
 
     fn database(&self) -> anyhow::Result<Connection> {

@@ -24,6 +24,9 @@ impl Observer {
         let patterns = [
             (r"elapsedTime=\d+\.\d+", "elapsedTime=<seconds>"),
             (r"environment id \d+", "environment id <number>"),
+            // Which number a builder or a request gets is chance.
+            (r"#/(builders|buildrequests)/\d+", "#/$1/<number>"),
+            (r"\bparts #\d+", "parts #<number>"),
         ];
         Ok(Self {
             master: master.into(),
@@ -223,7 +226,7 @@ impl Observer {
         }
     }
 
-    fn normalize(&self, text: &str) -> String {
+    pub(crate) fn normalize(&self, text: &str) -> String {
         let mut text = text.to_owned();
         for (found, word) in &self.words {
             text = text.replace(found, word);

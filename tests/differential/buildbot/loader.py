@@ -148,11 +148,15 @@ def change_filter(table):
     return util.ChangeFilter(**kept)
 
 
+# Schedulers so far, by name.
+made = {}
+
 OF_SCHEDULERS = {
     "fileIsImportant": important,
     "priority": priority,
     "change_filter": change_filter,
     "branch": lambda name: name or None,
+    "upstream": made.get,
     # A template of its own.
     "reason": str,
 }
@@ -162,4 +166,5 @@ def scheduler(table):
     arguments = {
         name: OF_SCHEDULERS.get(name, value)(found) for name, found in table.items() if name != "type"
     }
-    return getattr(schedulers, table["type"])(**arguments)
+    made[table["name"]] = getattr(schedulers, table["type"])(**arguments)
+    return made[table["name"]]
