@@ -23,7 +23,7 @@ const SOME: usize = 6;
 
 /// A change is built by a buildset of two builders once the tree is stable, and `after` follows; `top` writes a log, is to be
 /// tried again the first time, and triggers the same two builders.
-fn objects(scratch: &Path) -> String {
+pub(crate) fn objects(scratch: &Path) -> String {
     let (ran, tried) = (scratch.join("ran"), scratch.join("tried"));
     let builder = |name: &str, command: &str, more: &str| {
         format!(
@@ -79,12 +79,12 @@ builderNames = ["left", "right"]
 [[scheduler]]
 type = "ForceScheduler"
 name = "force"
-builderNames = ["top"]
+builderNames = ["top", "after"]
 "#
 }
 
 /// What users ask for: commands, each with a query that counts how often it was heard.
-const ASKED: [(&[&str], &str); 2] = [
+pub(crate) const ASKED: [(&[&str], &str); 2] = [
     (&["change", "--author=Ann", "--branch=main", "--revision=1111", "file"], "SELECT count(*) FROM changes"),
     (
         &["force", "top", "--reason=asked for"],
@@ -337,6 +337,7 @@ fn rows<T>(
 }
 
 /// Ends a run at each of some barriers of a kind, or at all of them.
+#[expect(clippy::print_stderr, reason = "a failure is of the barrier that was named last")]
 fn ends_everywhere(choose: impl Fn((Vec<Barrier>, Vec<Barrier>)) -> Vec<Barrier>) {
     let mut whole = Run::new();
     whole.first_life(None);

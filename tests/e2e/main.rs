@@ -12,6 +12,7 @@ mod generations;
 mod logs;
 mod operation;
 mod pools;
+mod postgres;
 mod scheduling;
 mod steps;
 mod workers;
