@@ -24,7 +24,7 @@ fn locking(workers: &[(&str, u32)], builders: &[(&str, &[&str], &str)]) -> Strin
     text
 }
 
-fn counting(lock: &str, count: u32) -> LockAccess {
+pub(super) fn counting(lock: &str, count: u32) -> LockAccess {
     LockAccess { lock: lock.to_owned(), mode: LockMode::Counting(count) }
 }
 
@@ -33,11 +33,11 @@ fn exclusive(lock: &str) -> LockAccess {
 }
 
 impl World {
-    fn take(&mut self, build: i64, locks: &[LockAccess]) -> &mut Self {
+    pub(super) fn take(&mut self, build: i64, locks: &[LockAccess]) -> &mut Self {
         self.event(Event::TakeLocks { build: BuildId(build), step: StepId(build), locks: locks.to_vec() })
     }
 
-    fn give(&mut self, build: i64) -> &mut Self {
+    pub(super) fn give(&mut self, build: i64) -> &mut Self {
         self.event(Event::ReturnLocks { build: BuildId(build), step: StepId(build) })
     }
 }

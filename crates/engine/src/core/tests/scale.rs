@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use model::{Change, Results};
 
-use super::{Event, ReplyId, World, farm};
+use super::{Event, ReplyId, World, farm, locks::counting};
 
 /// `n` builders, a tenth as many workers, each builder on one worker; everything connected, every worker busy, every
 /// builder with a request that waits.
@@ -175,4 +175,57 @@ fn in_one_big_pool_a_build_costs_no_more_either() {
         (next, lost)
     };
     assert_eq!(check(10), check(200));
+}
+
+/// `n` builders, each with a worker of its own, and a lock of which there are two.
+fn locked(n: usize, of_builders: bool) -> World {
+    let names: Vec<(String, String)> = (0..n).map(|i| (format!("b{i}"), format!("w{i}"))).collect();
+    let workers: Vec<(&str, u32)> = names.iter().map(|(_, worker)| (worker.as_str(), 1)).collect();
+    let served: Vec<[&str; 1]> = names.iter().map(|(_, worker)| [worker.as_str()]).collect();
+    let builders: Vec<(&str, &[&str])> =
+        names.iter().zip(&served).map(|((name, _), workers)| (name.as_str(), &workers[..])).collect();
+    let mut text =
+        farm(&workers, &builders, "[[lock]]\ntype = \"MasterLock\"\nname = \"db\"\nmaxCount = 2\n");
+    if of_builders {
+        text = text.replace("workers = [", "locks = [\"db\"]\nworkers = [");
+    }
+    let mut world = World::new(&text);
+    for (i, (_, worker)) in names.iter().enumerate() {
+        world.connect(i as u64, worker);
+    }
+    world.force(&[], 0);
+    world
+}
+
+#[test]
+fn a_lock_costs_the_same_however_many_wait_for_it() {
+    let costs = |n: usize| {
+        let (mut builders, mut steps) = (locked(n, true), locked(n, false));
+        for build in 1..=n as i64 {
+            steps.take(build, &[counting("db", 1)]);
+        }
+        vec![
+            cost(&mut builders, |w| {
+                w.finish(1, Results::Success);
+            }),
+            cost(&mut builders, |w| {
+                w.force(&["b7"], 9);
+            }),
+            cost(&mut builders, |w| {
+                w.cancel(6);
+            }),
+            cost(&mut steps, |w| {
+                w.give(1);
+            }),
+            cost(&mut steps, |w| {
+                w.give(9);
+            }),
+            cost(&mut steps, |w| {
+                w.finish(2, Results::Success);
+            }),
+        ]
+    };
+    let (small, large) = (costs(10), costs(1000));
+    assert_eq!(small, large);
+    assert!(small.iter().all(|(looked_at, _)| *looked_at < 20), "{small:?}");
 }
