@@ -1,6 +1,7 @@
 //! Pools of real workers on this machine.
 
 mod crashes;
+mod limits;
 mod logins;
 mod machines;
 mod scaling;
