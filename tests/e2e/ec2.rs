@@ -6,6 +6,7 @@ mod enrollment;
 mod listener;
 mod lives;
 mod markets;
+mod stock;
 mod trouble;
 
 use std::{collections::BTreeSet, net::TcpListener};

@@ -70,7 +70,50 @@ pub(crate) fn disk() -> Result<()> {
     fs::create_dir_all(tools::target().join("ec2-lab"))?;
     tools::run("the disk of the laboratory", build.arg(&program).arg(&made))?;
     // Only the disk is booted.
-    fs::remove_dir_all(&made).with_context(|| format!("cannot remove {}", made.display()))
+    remove(&made)
+}
+
+/// What a stock system has beside Debian's minimum: what boots it, and what its user data would fetch from Debian's servers.
+const STOCK_PACKAGES: &str = "linux-image-cloud-amd64,systemd-sysv,udev,dbus,iproute2,ifupdown,isc-dhcp-client,python3,\
+     python3-venv,ca-certificates,git,procps,netbase,cloud-init,apt";
+
+/// Builds a stock system with cloud-init as a disk, and gets what boots that.
+pub(crate) fn stock() -> Result<()> {
+    for (probe, package) in DISK_PROGRAMS {
+        system_program(probe, package)?;
+    }
+    let directory = tools::target().join("ec2-lab");
+    let (root, wheels) = (directory.join("stock"), directory.join("wheels"));
+    if root.exists() {
+        remove(&root)?;
+    }
+    fs::create_dir_all(&wheels)?;
+    // Machines of the laboratory reach no index.
+    let mut download = command("python3", &["-m", "pip", "download", "--quiet", "buildbot-worker==4.3.0"]);
+    tools::run("wheels of the worker", download.arg("--dest").arg(&wheels))?;
+    let sources = ["/etc/apt/sources.list.d/debian.sources", "/etc/apt/sources.list"].map(Path::new);
+    let sources = sources.into_iter().find(|path| path.exists());
+    let sources = sources.context("nothing says where this machine has its packages from")?;
+    let release = fs::read_to_string("/etc/os-release").context("cannot read /etc/os-release")?;
+    let suite = release.lines().find_map(|line| line.strip_prefix("VERSION_CODENAME="));
+    let mut build = command("mmdebstrap", &["--quiet", "--variant=minbase", "--mode=root"]);
+    build
+        .arg(format!("--include={STOCK_PACKAGES}"))
+        .arg(format!("--customize-hook=copy-in {} /opt", wheels.display()))
+        .arg("--customize-hook=rm -f \"$1\"/etc/apt/sources.list \"$1\"/etc/apt/sources.list.d/*")
+        .arg("--customize-hook=: > \"$1\"/etc/machine-id")
+        .arg(suite.context("this machine is no Debian")?)
+        .arg(&root)
+        .arg("-")
+        .stdin(fs::File::open(sources)?);
+    tools::run("a stock system with cloud-init", &mut build)?;
+    tools::run("its disk", command("sh", &["images/disk.sh"]).arg(&root))?;
+    // Only the disk is booted.
+    remove(&root)
+}
+
+fn remove(root: &Path) -> Result<()> {
+    fs::remove_dir_all(root).with_context(|| format!("cannot remove {}", root.display()))
 }
 
 fn is_root() -> bool {
@@ -80,15 +123,19 @@ fn is_root() -> bool {
 /// Runs the laboratory until it is interrupted.
 pub(crate) fn run() -> Result<()> {
     prepare()?;
-    tools::run("laboratory", &mut laboratory())
+    let run = ["run", "--quiet", "-p", "ganger-testkit", "--example", "ec2_lab"];
+    tools::run("laboratory", &mut tools::cargo(&run))
 }
 
 /// Runs the laboratory, and a master on it that shows what a pool does with a burst of requests.
 pub(crate) fn quickstart() -> Result<()> {
     prepare()?;
-    let build = ["build", "--quiet", "-p", "ganger", "--features", "ec2"];
-    tools::run("the program with EC2", &mut tools::cargo(&build))?;
-    tools::run("a pool on EC2", laboratory().arg("--").arg(tools::target().join("debug/ganger")))
+    // As tests are built: otherwise the SDK would be compiled once more, with features of its dependencies that differ.
+    let mut build = tools::cargo(&["build", "--workspace", "--features", "ganger/ec2"]);
+    let built = tools::target().join("debug");
+    tools::run("the program with EC2", build.args(["--bin", "ganger", "--example", "ec2_lab"]))?;
+    let mut laboratory = Command::new(built.join("examples/ec2_lab"));
+    tools::run("a pool on EC2", laboratory.arg(built.join("ganger")).current_dir(tools::root()))
 }
 
 fn prepare() -> Result<()> {
@@ -99,18 +146,17 @@ fn prepare() -> Result<()> {
     )
 }
 
-fn laboratory() -> Command {
-    tools::cargo(&["run", "--quiet", "-p", "ganger-testkit", "--example", "ec2_lab"])
-}
-
 /// A digest of all that the image is made from.
 fn digest(program: &Path) -> Result<String> {
-    let mut files = vec![program.to_owned()];
+    let mut files = Vec::new();
     collect(&tools::root().join("images"), &mut files)?;
     files.sort();
+    files.push(program.to_owned());
     let mut digest = Sha256::new();
     for file in files {
-        digest.update(file.as_os_str().as_encoded_bytes());
+        // Wherever the clone is.
+        let name = file.strip_prefix(tools::root()).unwrap_or_else(|_| Path::new("ganger-bootstrap"));
+        digest.update(name.as_os_str().as_encoded_bytes());
         digest.update(fs::read(&file).with_context(|| format!("cannot read {}", file.display()))?);
     }
     Ok(digest.finalize().iter().map(|byte| format!("{byte:02x}")).collect())

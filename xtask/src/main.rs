@@ -49,6 +49,8 @@ enum OfLab {
     Image,
     /// Only build the image as a disk that an emulator boots
     Disk,
+    /// Only build a stock system with cloud-init, as a disk that an emulator boots
+    Stock,
     /// Run a master on it, and show what its pool does with a burst of requests
     Quickstart,
 }
@@ -73,6 +75,7 @@ fn run(task: Task) -> anyhow::Result<()> {
         Task::Ec2Lab { only: None } => ec2_lab::run(),
         Task::Ec2Lab { only: Some(OfLab::Image) } => ec2_lab::image(),
         Task::Ec2Lab { only: Some(OfLab::Disk) } => ec2_lab::disk(),
+        Task::Ec2Lab { only: Some(OfLab::Stock) } => ec2_lab::stock(),
         Task::Ec2Lab { only: Some(OfLab::Quickstart) } => ec2_lab::quickstart(),
         Task::Fixtures => fixtures::run(),
         Task::Terraform => terraform::run(),

@@ -7,7 +7,7 @@ use testkit::ec2::lab::DISK;
 use super::{Site, Wishes};
 
 /// An emulator on a busy machine.
-const PATIENCE: Duration = Duration::from_secs(400);
+const PATIENCE: Duration = Duration::from_secs(300);
 
 #[test]
 #[ignore = "boots a disk in an emulator: cargo xtask long"]

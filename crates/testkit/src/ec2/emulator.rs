@@ -45,11 +45,13 @@ impl Emulator {
         .arg(format!("--dhcp-option=option:router,{ROUTER}"));
         let dhcp = dhcp.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn();
         let mut dhcp = dhcp.context("`dnsmasq` cannot be run: install dnsmasq-base")?;
+        // By this cloud-init knows where it is.
+        let uuid = format!("ec2e1916-9099-4caf-8d21-{:0>12.12}", id.trim_start_matches("i-"));
         let mut emulator = vpc.command("qemu-system-x86_64");
         emulator
             .args(["-accel", "tcg,thread=multi", "-cpu", "max", "-smp", "1", "-m", "768", "-M", "q35"])
             .args(["-nodefaults", "-display", "none", "-no-reboot", "-serial", "stdio"])
-            .args(["-smbios", "type=1,manufacturer=Amazon EC2"])
+            .args(["-smbios", &format!("type=1,manufacturer=Amazon EC2,serial={uuid},uuid={uuid}")])
             .arg("-drive")
             .arg(format!("file={},format=qcow2,snapshot=on,if=none,id=root", disk.display()))
             .args(["-device", &format!("nvme,drive=root,serial={id}")])

@@ -38,6 +38,10 @@ pub const BROKEN: &str = "ami-1e749f67";
 /// a minute. Needs `cargo xtask ec2-lab disk`.
 pub const DISK: &str = "ami-fa7cdd89";
 
+/// A stock system, on a disk as well: Debian with cloud-init, and nothing of Ganger or Buildbot but wheels in `/opt/wheels`, as
+/// machines of the laboratory reach no index. Needs `cargo xtask ec2-lab stock`.
+pub const STOCK: &str = "ami-785db401";
+
 /// How long a machine may take to power off before its plug is pulled.
 const POWER_OFF: Duration = Duration::from_secs(5);
 
@@ -302,10 +306,11 @@ impl Shared {
             },
         );
         let hardware = match instance.get("imageId") {
-            DISK => {
-                let disk = self.root.with_file_name("disk.qcow2");
+            image @ (DISK | STOCK) => {
+                let name = if image == DISK { "disk" } else { "stock" };
+                let disk = self.root.with_file_name(format!("{name}.qcow2"));
                 if !disk.exists() {
-                    bail!("there is no {}: run `cargo xtask ec2-lab disk`, as root", disk.display());
+                    bail!("there is no {}: run `cargo xtask ec2-lab {name}`, as root", disk.display());
                 }
                 let emulator = Emulator::boot(&self.vpc, number, id, address, &disk, console)?;
                 Hardware::Emulator(emulator)
