@@ -65,17 +65,40 @@ pub(crate) fn run_long() -> Result<()> {
             .env("GANGER_BARRIERS", "all"),
     )?;
     ec2_lab::disk()?;
+    ec2_lab::stock()?;
+    // Of the whole workspace, so that nothing is compiled with other features than before.
     tools::run(
-        "a disk of the machine image in an emulator",
-        cargo(&["nextest", "run", "-p", "ganger", "--locked", "--profile", "long"]).args(EC2).args([
+        "disks in an emulator: the machine image, and a stock system with cloud-init",
+        cargo(&["nextest", "run", "--workspace", "--locked", "--profile", "long"]).args(EC2).args([
             "--test",
             "e2e",
             "--run-ignored",
             "only",
-            "ec2::disk",
+            "ec2::",
         ]),
     )?;
+    second_ec2()?;
     tools::run("thousands of random worlds of pools", scenarios(&["chaos"]).env("GANGER_SEEDS", "4000"))
+}
+
+/// The provider's tests against an EC2 that shares nothing with moto, but for what that does not have.
+fn second_ec2() -> Result<()> {
+    let target = tools::target().join("fakecloud");
+    tools::run(
+        "a second EC2, by fakecloud",
+        cargo(&["build", "--locked", "--manifest-path", "tests/fakecloud/Cargo.toml", "--target-dir"])
+            .arg(&target),
+    )?;
+    // It has no other services than EC2, no DryRun, and few data of types.
+    let lacks = "test(queue::) + test(parameter) + test(requirements::) + test(preflight)";
+    tools::run(
+        "machines of the second EC2",
+        cargo(&["nextest", "run", "--workspace", "--locked", "--profile", "long"])
+            .args(EC2)
+            .args(["--test", "machines", "-E"])
+            .arg(format!("package(ganger-provider-ec2) - ({lacks})"))
+            .env("GANGER_EC2_SERVER", target.join("debug/ganger-fakecloud")),
+    )
 }
 
 /// Pools on recorded demand, which is not part of the tree.

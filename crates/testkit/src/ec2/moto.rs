@@ -1,9 +1,10 @@
 //! moto, which answers like EC2, as a process.
 
 use std::{
+    env,
     fs::File,
     net::{Ipv4Addr, SocketAddr, TcpListener},
-    process::{Child, Stdio},
+    process::{Child, Command, Stdio},
     time::Duration,
 };
 
@@ -23,6 +24,9 @@ pub const REGION: &str = "us-east-1";
 /// The account that everything belongs to.
 pub const ACCOUNT: &str = "123456789012";
 
+/// Names a program that answers like EC2 and takes moto's options `-H` and `-p`: what holds for moto only shows with it.
+const INSTEAD: &str = "GANGER_EC2_SERVER";
+
 /// Long enough for it to start on a busy machine.
 const START: Duration = Duration::from_secs(60);
 
@@ -38,24 +42,21 @@ pub struct Moto {
 }
 
 impl Moto {
-    /// Starts one on a free port of this machine.
+    /// Starts one on a free port of this machine; another server, where `GANGER_EC2_SERVER` names one.
     ///
     /// # Errors
     /// The virtual environment was not made, or the server does not answer.
     pub fn start() -> anyhow::Result<Self> {
-        let Found::Ready(venv) = Venv::find("moto-5.2.1")? else { bail!("moto runs on Python 3") };
         let log = tempfile::tempdir()?;
         let address = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?;
         let output = File::create(log.path().join("moto.log"))?;
-        let server = venv
-            .command("python")
-            .arg(venv.program("moto_server"))
-            .args(["-H", "127.0.0.1", "-p", &address.port().to_string()])
-            .stdin(Stdio::null())
-            .stdout(output.try_clone()?)
-            .stderr(output)
-            .spawn()
-            .context("cannot start moto_server")?;
+        let mut server = match env::var_os(INSTEAD) {
+            Some(program) => Command::new(program),
+            None => moto()?,
+        };
+        server.args(["-H", "127.0.0.1", "-p", &address.port().to_string()]);
+        let server = server.stdin(Stdio::null()).stdout(output.try_clone()?).stderr(output).spawn();
+        let server = server.context("cannot start the server that answers like EC2")?;
         let mut moto = Self { address, server, log };
         if !moto.answers()? {
             let said = std::fs::read_to_string(moto.log.path().join("moto.log")).unwrap_or_default();
@@ -83,6 +84,13 @@ impl Moto {
     pub fn client(&self) -> Client {
         Client { address: self.address }
     }
+}
+
+fn moto() -> anyhow::Result<Command> {
+    let Found::Ready(venv) = Venv::find("moto-5.2.1")? else { bail!("moto runs on Python 3") };
+    let mut moto = venv.command("python");
+    moto.arg(venv.program("moto_server"));
+    Ok(moto)
 }
 
 impl Drop for Moto {
