@@ -131,3 +131,83 @@ fn a_push_is_polled_filtered_triggered_and_followed() {
     assert_eq!(compile["state_string"], "failed triggered parts, 1 failure");
     assert_eq!(farm.find("package", 3), None);
 }
+
+#[test]
+fn who_forces_a_build_hears_all_that_is_wrong_and_gets_what_was_said() {
+    let mut farm = Farm::start(
+        r#"
+[[builder]]
+name = "b"
+workers = ["w1"]
+[[builder.step]]
+type = "ShellCommand"
+command = ["true"]
+
+[[scheduler]]
+type = "ForceScheduler"
+name = "release"
+builderNames = ["b"]
+reason = { required = true, label = "Why" }
+reasonString = "%(owner)s: %(reason)s"
+codebases = [{ codebase = "", branch = { type = "ChoiceStringParameter", choices = ["main", "dev"], default = "main" }, patch = true }]
+properties = [
+    { name = "version", regex = "[0-9.]+$", required = true },
+    { type = "BooleanParameter", name = "clean" },
+    { type = "NestedParameter", name = "sign", fields = [{ type = "IntParameter", name = "tries", default = 3 }] },
+]
+"#,
+    );
+    let output = farm.ganger(&["force", "b", "-b", "other", "-p", "version=next", "-p", "sign_tries=many"]);
+    assert_eq!(output.status.code(), Some(64), "{output:?}");
+    let said = String::from_utf8_lossy(&output.stderr);
+    for mistake in [
+        "reason:'Why' needs to be specified",
+        "version:version:'next' does not match pattern '[0-9.]+$'",
+        "branch:'other' does not belong to list of available choices '['main', 'dev']'",
+        "sign_tries:invalid literal for int() with base 10: 'many'",
+    ] {
+        assert!(said.contains(mistake), "{said}");
+    }
+    let shown = farm.ganger(&["force", "b", "--parameters"]);
+    let shown = String::from_utf8_lossy(&shown.stdout).into_owned();
+    assert!(shown.lines().any(|line| line == "  version  text, required, matches [0-9.]+$"), "{shown}");
+    assert!(shown.lines().any(|line| line == "  sign_tries  int, default 3"), "{shown}");
+
+    let _worker = farm.worker(WorkerKind::NEWEST);
+    let patch = farm.path("fix.diff");
+    std::fs::write(&patch, "--- a\n+++ b\n").expect("a scratch directory");
+    let file = format!("patch_body={}", patch.display());
+    let args = [
+        "-m",
+        "now",
+        "--owner",
+        "me",
+        "-b",
+        "dev",
+        "-p",
+        "version=1.20",
+        "-p",
+        "clean=true",
+        "-p",
+        "extra=[1]",
+    ];
+    let build = farm.build("b", &[&args[..], &["--file", &file]].concat());
+    for (name, value) in [
+        ("version", serde_json::json!("1.20")),
+        ("clean", true.into()),
+        ("sign", serde_json::json!({ "tries": 3 })),
+        ("extra", serde_json::json!([1])),
+        ("branch", "dev".into()),
+        ("reason", "now".into()),
+        ("owner", "me".into()),
+    ] {
+        assert_eq!(property(&build, name), value, "{name}");
+    }
+    let connection = rusqlite::Connection::open(farm.path("state.sqlite")).expect("a database");
+    let (reason, level): (String, i64) = connection
+        .query_row("SELECT reason, patchlevel FROM buildsets, patches", [], |row| {
+            Ok((row.get(0)?, row.get(1)?))
+        })
+        .expect("a buildset and a patch");
+    assert_eq!((&*reason, level), ("me: now", 1));
+}

@@ -5,7 +5,7 @@ use testkit::{
     worker::{Signal, StockWorker, WorkerKind, WorkerOptions},
 };
 
-use crate::farm::{Farm, PASSWORD, shell_builder};
+use crate::farm::{Farm, PASSWORD, force, shell_builder};
 
 fn is_running(worker: &mut StockWorker) -> bool {
     worker.exited().expect("it is our child").is_none()
@@ -101,4 +101,62 @@ fn a_worker_comes_in_over_tls() {
     farm.wait_connected("w1", true);
     let build = farm.build("b", &[]);
     assert_eq!(build["results"], 0, "{build}");
+}
+
+/// The process of the local worker `here`, and its files.
+fn local_pid(farm: &Farm) -> Option<i32> {
+    let record = std::fs::read(farm.path("workers/here/worker.process")).ok()?;
+    let record: serde_json::Value = serde_json::from_slice(&record).ok()?;
+    let pid = i32::try_from(record["pid"].as_i64()?).ok()?;
+    is_alive(pid).then_some(pid)
+}
+
+/// Nobody may wait for a process whose parent was killed: without a program it has ended.
+fn is_alive(pid: i32) -> bool {
+    std::path::Path::new(&format!("/proc/{pid}/exe")).read_link().is_ok()
+}
+
+fn kill(pid: i32) {
+    let status = std::process::Command::new("kill").args(["-9", &pid.to_string()]).status();
+    assert!(status.expect("a `kill`").success());
+}
+
+#[test]
+fn a_local_worker_lives_beside_its_master_and_as_long() {
+    let program = WorkerKind::NEWEST.venv().expect("its environment is made").program("buildbot-worker");
+    let objects = format!(
+        "[[worker]]\nname = \"here\"\ntype = \"LocalWorker\"\nprogram = {program:?}\n\
+         [[builder]]\nname = \"b\"\nworkers = [\"here\"]\n\
+         [[builder.step]]\ntype = \"ShellCommand\"\nname = \"run\"\ncommand = \"echo x >> times; wc -l < times\"\n{}",
+        force(&["b"])
+    );
+    let mut farm = Farm::start(&objects);
+    assert_eq!(farm.build("b", &[])["results"], 0);
+    let first = local_pid(&farm).expect("it runs");
+
+    // It dies, and comes back to what it had.
+    kill(first);
+    let second = farm.eventually("another process", |farm| local_pid(farm).filter(|pid| *pid != first));
+    assert_eq!(farm.build("b", &[])["results"], 0);
+    assert!(farm.log_of("b", 2, &[]).contains('2'), "its directory is the same");
+
+    // A reload lets it be; what it needs to know stays the same.
+    farm.write_config("[[lock]]\ntype = \"MasterLock\"\nname = \"l\"\n");
+    let output = farm.ganger(&["reload"]);
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    assert_eq!(local_pid(&farm), Some(second));
+
+    // The master dies: the next one ends what is left, and starts its own.
+    farm.kill();
+    assert_eq!(local_pid(&farm), Some(second));
+    farm.restart();
+    let third = farm.eventually("another process", |farm| local_pid(farm).filter(|pid| *pid != second));
+    assert!(!is_alive(second));
+    assert_eq!(farm.build("b", &[])["results"], 0);
+
+    // It ends with the master.
+    farm.signal("TERM");
+    assert!(farm.wait_for_end().success());
+    assert_eq!(local_pid(&farm), None);
+    assert!(!is_alive(third));
 }

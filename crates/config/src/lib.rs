@@ -17,13 +17,14 @@ mod table;
 mod value;
 
 pub use diagnostic::{ConfigErrors, Diagnostic, Diagnostics, Related, Severity};
-pub use file::{Loaded, PoolProblem, load, load_with, parse};
+pub use file::{Loaded, StartProblem, Startable, load, load_with, parse};
 pub use form::{Choices, CodebaseParameter, ForceScheduler, Group, Parameter, ParameterKind};
 pub use model::{
     Args, Basic, Branches, Builder, CancelFilter, Canceller, Category, ChangeSource, Clockwork, Codebase,
-    CollapseRequests, Config, Database, Endpoint, Enroll, GitPoller, Importance, Interest, Janitor, Lock,
-    LockAccess, LockMode, LockScope, LogCompression, Master, NextBuild, NextWorker, PrioritizeBuilders,
-    Priority, Renderable, Scheduler, SchedulerKind, Secrets, Ssh, Step, StepFlags, Timed, Web, Worker,
+    CollapseRequests, Config, Database, Endpoint, Enroll, GitPoller, Importance, Interest, Janitor,
+    LocalWorker, Lock, LockAccess, LockMode, LockScope, LogCompression, Master, NextBuild, NextWorker,
+    PrioritizeBuilders, Priority, Renderable, Scheduler, SchedulerKind, Secrets, Ssh, Step, StepFlags, Timed,
+    Web, Worker,
 };
 pub use nearest::nearest;
 pub use pool::{LocalTemplate, LocalTrouble, Pool, PoolProvider};

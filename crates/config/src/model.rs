@@ -184,8 +184,10 @@ pub enum LogCompression {
 pub struct Worker {
     /// Its name, which is also its login.
     pub name: String,
-    /// What it proves to know at login.
-    pub password: SecretString,
+    /// What it proves to know at login. `None` lets nobody in: a local worker gets one from whoever starts it.
+    pub password: Option<SecretString>,
+    /// How the master runs it, if it does.
+    pub local: Option<LocalWorker>,
     /// How many builds it runs at once; `None` is as many as builders let it.
     pub max_builds: Option<NonZeroU32>,
     /// How often a silent worker is asked whether it is there.
@@ -194,6 +196,15 @@ pub struct Worker {
     pub properties: Properties,
     /// Properties that its builds get unless something else sets them.
     pub default_properties: Properties,
+}
+
+/// A worker that the master runs itself, on its own machine.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LocalWorker {
+    /// Its directory, absolute.
+    pub directory: PathBuf,
+    /// `buildbot-worker`; a bare name is looked up in the master's `PATH`.
+    pub program: PathBuf,
 }
 
 /// Something that only so many builds or steps may use at once.

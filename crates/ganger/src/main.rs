@@ -7,6 +7,7 @@ mod desk;
 mod enrollment;
 mod exit;
 mod janitor;
+mod local_workers;
 mod output;
 mod providers;
 mod quickstart;

@@ -12,7 +12,7 @@
 //!
 //! A record is written before there is a process, and a process does nothing before it is in the record: it waits for a
 //! word from the master, and ends when the master dies before saying it. So a crash at any point leaves nothing that the
-//! next listing does not show. Needs Linux (`/proc`), `sh`, and `setsid` of util-linux or BusyBox.
+//! next listing does not show. A [`Resident`] is a worker that is no machine of a pool: it ends with its master. Needs Linux (`/proc`), `sh`, and `setsid` of util-linux or BusyBox.
 
 mod cgroup;
 mod clock;
@@ -22,6 +22,7 @@ mod machine;
 mod process;
 mod provider;
 mod record;
+mod resident;
 mod settings;
 mod start;
 mod yard;
@@ -29,5 +30,6 @@ mod yard;
 pub use crate::{
     ending::end_all,
     provider::Local,
+    resident::Resident,
     settings::{Cgroup, Settings, SettingsError, Trouble},
 };

@@ -1,7 +1,7 @@
 //! What a machine finds in its directory: the document, and a stock worker that does as it says.
 
 use std::{
-    fs::{self, OpenOptions},
+    fs::{self, File, OpenOptions},
     io::{self, Write},
     os::unix::fs::{OpenOptionsExt, PermissionsExt, chown},
     path::Path,
@@ -13,6 +13,15 @@ use secrecy::ExposeSecret;
 /// The worker's configuration. `buildbot-worker` takes a directory for its own by the words of the application's name
 /// (`buildbot_worker/scripts/base.py`, 4.3.0: `isWorkerDir`).
 const CONFIGURATION: &str = include_str!("buildbot.tac");
+
+/// A file for its owner alone, made anew.
+pub(crate) fn fresh(path: &Path) -> io::Result<File> {
+    match fs::remove_file(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+        _ => {}
+    }
+    OpenOptions::new().read(true).append(true).create_new(true).mode(0o600).open(path)
+}
 
 /// A user that workers run as.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -31,17 +40,32 @@ pub(crate) fn make(home: &Path, document: &Document, owner: Option<Owner>) -> io
     let pool = &document.pool;
     fs::create_dir(home)?;
     fs::set_permissions(home, fs::Permissions::from_mode(0o700))?;
+    let host = format!("a machine of the pool {pool}, a process beside its master\n");
+    write(home, text.expose_secret(), &format!("the pool {pool}\n"), &host, owner)
+}
+
+/// Writes what a worker finds in its directory: the document, what reads it, and what it says about itself. What is there of
+/// an earlier one is replaced.
+pub(crate) fn write(
+    home: &Path,
+    document: &str,
+    admin: &str,
+    host: &str,
+    owner: Option<Owner>,
+) -> io::Result<()> {
     let info = home.join("info");
-    fs::create_dir(&info)?;
+    match fs::create_dir(&info) {
+        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error),
+        _ => {}
+    }
     let files = [
-        (home.join("metadata.json"), text.expose_secret()),
+        (home.join("metadata.json"), document),
         (home.join("buildbot.tac"), CONFIGURATION),
-        (info.join("admin"), &format!("the pool {pool}\n")),
-        (info.join("host"), &format!("a machine of the pool {pool}, a process beside its master\n")),
+        (info.join("admin"), admin),
+        (info.join("host"), host),
     ];
     for (path, text) in &files {
-        let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?;
-        file.write_all(text.as_bytes())?;
+        fresh(path)?.write_all(text.as_bytes())?;
     }
     if let Some(Owner { uid, gid }) = owner {
         // The directory last: until then nobody else can change what is in it.

@@ -45,17 +45,26 @@ use crate::{
 /// The largest file that is read.
 const MAX_SIZE: u64 = 64 << 20;
 
-/// What stands against the machines of a pool where it is to run.
+/// What the master is to start.
+#[derive(Clone, Copy, Debug)]
+pub enum Startable<'a> {
+    /// The machines of a pool.
+    Pool(&'a Pool),
+    /// A local worker.
+    Worker(&'a Worker),
+}
+
+/// What stands against what is to be started where it is to run.
 #[derive(Clone, Debug)]
-pub struct PoolProblem {
-    /// The key that says it, of the pool or of where its machines come from.
+pub struct StartProblem {
+    /// The key that says it, of the pool or of where its machines come from, or of the worker.
     pub key: Option<&'static str>,
-    /// What is wrong, and in which pool.
+    /// What is wrong, and in which pool or worker.
     pub message: String,
 }
 
-/// Says what stands against the machines of a pool.
-type Look<'a> = &'a dyn Fn(&Config, &Pool) -> Vec<PoolProblem>;
+/// Says what stands against something that is to be started.
+type Look<'a> = &'a dyn Fn(&Config, Startable<'_>) -> Vec<StartProblem>;
 
 /// A configuration that can be used.
 #[derive(Clone, Debug)]
@@ -124,7 +133,12 @@ pub(crate) const TABLES: &[(&str, &str, Keys)] = &[
          `\"tls:HOST:PORT:cert=FILE:key=FILE\"`, `\"unix:FILE\"`, or a table. An IPv6 address stands in brackets.",
         endpoint::TABLE,
     ),
-    ("`[[worker]]`", "One of `password`, `password-file` and `password-env` is required.", worker::KEYS),
+    ("`[[worker]]`", "One of `password`, `password-file` and `password-env` is required.", worker::WORKER),
+    (
+        "`[[worker]]` of type `LocalWorker`",
+        "A worker that the master runs itself: see [workers.md](workers.md#a-worker-beside-the-master).",
+        worker::LOCAL,
+    ),
     (
         "`[[pool]]`",
         "Machines that are started and ended by demand: [pools.md](pools.md). Money is in any one currency.",
@@ -260,7 +274,7 @@ pub fn load(path: &Path) -> Result<Loaded, ConfigErrors> {
 /// When the file cannot be read, or has errors: all of them.
 pub fn load_with(
     path: &Path,
-    look: &dyn Fn(&Config, &Pool) -> Vec<PoolProblem>,
+    look: &dyn Fn(&Config, Startable<'_>) -> Vec<StartProblem>,
 ) -> Result<Loaded, ConfigErrors> {
     let name = path.display().to_string();
     let unreadable =
@@ -331,11 +345,15 @@ fn whole<'a>(reading: &'a Reading<'a>, root: &'a Spanned<DeValue<'a>>, look: Loo
     let (master, secrets_directory) = master::read(reading, table.value("master"));
 
     let mut workers: Vec<(Arc<Worker>, Span)> = Vec::new();
+    let mut worker_tables = Vec::new();
     let mut names = Names::new("worker");
     for value in table.tables("worker") {
         let read = worker::read(value, &mut names);
+        worker_tables.extend(read.as_ref().map(|_| value));
         workers.extend(read.map(|worker| (Arc::new(worker), crate::table::head(reading, value.span()))));
     }
+
+    worker::check_local(reading, master.as_ref(), &workers);
 
     let mut pools = Vec::new();
     for value in table.tables("pool") {
@@ -407,7 +425,14 @@ fn whole<'a>(reading: &'a Reading<'a>, root: &'a Spanned<DeValue<'a>>, look: Loo
         janitor: janitor::read(table.value("janitor")),
     };
     for (pool, table) in config.pools.iter().zip(tables) {
-        for problem in look(&config, pool) {
+        for problem in look(&config, Startable::Pool(pool)) {
+            pool::report(&table, problem);
+        }
+    }
+    for (worker, table) in
+        config.workers.iter().zip(worker_tables).filter(|(worker, _)| worker.local.is_some())
+    {
+        for problem in look(&config, Startable::Worker(worker)) {
             pool::report(&table, problem);
         }
     }

@@ -22,7 +22,7 @@ use ::model::{
 
 use sha2::{Digest as _, Sha256};
 
-use super::{Names, PoolProblem, secret, worker};
+use super::{Names, StartProblem, secret, worker};
 use crate::{
     diagnostic::Span,
     model::Worker,
@@ -342,7 +342,7 @@ pub(super) fn check_slots(
 }
 
 /// Reports what stands against a pool's machines: over the key that says it, or else over where they come from.
-pub(super) fn report(table: &Value<'_>, problem: PoolProblem) {
+pub(super) fn report(table: &Value<'_>, problem: StartProblem) {
     let provider = PROVIDERS.iter().find_map(|key| table.entry(key));
     let key = |name| provider.and_then(|provider| provider.entry(name)).or_else(|| table.entry(name));
     let span = match problem.key.and_then(key) {

@@ -91,7 +91,7 @@ fn example(name: &str) -> Loaded {
 fn the_first_example_is_a_whole_installation() {
     let config = example("first.toml").config;
     assert_eq!(config.workers.len(), 1);
-    assert_eq!(config.workers[0].password.expose_secret(), "pass");
+    assert_eq!(config.workers[0].password.as_ref().unwrap().expose_secret(), "pass");
     let kinds: Vec<_> = config.builders[0].steps.iter().map(|step| (step.kind, text(&step.name))).collect();
     assert_eq!(kinds, [("Git", "git"), ("ShellCommand", "where"), ("ShellCommand", "check")]);
     assert!(matches!(config.schedulers[0].kind, SchedulerKind::AnyBranch { .. }));

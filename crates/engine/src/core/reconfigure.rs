@@ -457,12 +457,17 @@ fn locks_of(accesses: &[LockAccess], locks: &BTreeMap<Arc<str>, config::Lock>) -
     all
 }
 
+fn password(worker: &config::Worker) -> Option<&str> {
+    worker.password.as_ref().map(ExposeSecret::expose_secret)
+}
+
 fn same_worker(old: &config::Worker, new: &config::Worker) -> bool {
     old.max_builds == new.max_builds
+        && old.local == new.local
         && old.keepalive_interval == new.keepalive_interval
         && old.properties == new.properties
         && old.default_properties == new.default_properties
-        && old.password.expose_secret() == new.password.expose_secret()
+        && password(old) == password(new)
 }
 
 impl Core {

@@ -8,7 +8,6 @@ use std::{
 
 use model::{BuilderId, InstanceId, Results, Time, WorkerId};
 use pools::{Event as PoolEvent, Identity, Login, Slot, State};
-use secrecy::SecretString;
 use storage::Write;
 
 use super::{Action, Core, Deadline, SessionId, builders::GroupId, workers::Worker};
@@ -297,7 +296,8 @@ pub(super) fn config_of(pool: &config::Pool, name: &str) -> config::Worker {
     config::Worker {
         name: name.to_owned(),
         // Nobody logs in as a slot.
-        password: SecretString::default(),
+        password: None,
+        local: None,
         max_builds: pool.spec.max_builds,
         keepalive_interval: pool.keepalive_interval,
         properties: pool.properties.clone(),

@@ -66,9 +66,10 @@ pub(super) enum Stranger {
 impl Credentials {
     /// Those of this configuration.
     pub fn new(config: &Config) -> Self {
-        let workers = config.workers.iter().map(|worker| {
-            let account = Account { password: worker.password.clone(), keepalive: worker.keepalive_interval };
-            (worker.name.clone(), account)
+        let workers = config.workers.iter().filter_map(|worker| {
+            let account =
+                Account { password: worker.password.clone()?, keepalive: worker.keepalive_interval };
+            Some((worker.name.clone(), account))
         });
         let pools = config.pools.iter().map(|pool| {
             let account = PoolAccount { password: pool.password.clone(), keepalive: pool.keepalive_interval };

@@ -49,7 +49,7 @@ impl Check {
     /// Exits with 64 when there is an error; warnings are only shown.
     pub(crate) fn run(&self) -> Result<Exit, Failure> {
         let file = configuration_file(&self.path);
-        let (errors, warnings, config) = match config::load_with(&file, &providers::problems) {
+        let (errors, warnings, config) = match config::load_with(&file, &providers::look) {
             Ok(Loaded { config, warnings }) => (None, warnings, Some(config)),
             Err(ConfigErrors { errors, warnings }) => (Some(errors), warnings, None),
         };

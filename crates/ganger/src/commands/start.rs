@@ -33,7 +33,9 @@ use crate::{
     desk::ChangeDesk,
     enrollment,
     exit::{Exit, Failure},
-    janitor, output,
+    janitor,
+    local_workers::{self, LocalWorkers},
+    output,
     providers::{EnrollPoint, Suppliers},
 };
 
@@ -85,10 +87,7 @@ impl Start {
                 }));
             }
         };
-        tokio::runtime::Builder::new_multi_thread()
-            .enable_all()
-            .build()?
-            .block_on(self.serve(file, Arc::new(config)))
+        tokio::runtime::Builder::new_multi_thread().enable_all().build()?.block_on(self.serve(file, config))
     }
 
     /// Says what is wrong with the configuration: over its lines for people, as log lines for programs.
@@ -111,7 +110,10 @@ impl Start {
         Ok(())
     }
 
-    async fn serve(&self, file: PathBuf, config: Arc<Config>) -> Result<Exit, Failure> {
+    async fn serve(&self, file: PathBuf, mut config: Config) -> Result<Exit, Failure> {
+        let local_workers = LocalWorkers::default();
+        local_workers.let_in(&mut config)?;
+        let config = Arc::new(config);
         // First of all, so that no signal finds the usual, sudden end.
         let signals = Signals::new()?;
         // A second master of the same directory ends here, before it touches anything.
@@ -166,17 +168,16 @@ impl Start {
             clock: Arc::clone(&clock),
             config: current.clone(),
         };
+        let suppliers =
+            Suppliers { deployment: store.deployment().to_owned(), listen: listen.clone(), enroll: point };
+        let here = suppliers.here();
         let parts = Parts {
             config: Arc::clone(&config),
             clock: Arc::clone(&clock),
             reports,
             connections: Arc::new(sessions),
             runner: Arc::new(runner),
-            providers: Arc::new(Suppliers {
-                deployment: store.deployment().to_owned(),
-                listen: listen.clone(),
-                enroll: point,
-            }),
+            providers: Arc::new(suppliers),
             notices,
             tasks: connections.tasks.clone(),
             stop: stop.clone(),
@@ -209,6 +210,7 @@ impl Start {
             store: store.clone(),
             config: in_force,
             credentials,
+            local_workers,
             clock,
             file,
             listen,
@@ -219,6 +221,8 @@ impl Start {
         let house = Arc::new(house);
         let control = tokio::spawn(control.serve(Arc::clone(&house), stop_control.clone()));
         let web = web.map(|server| tokio::spawn(server.serve(telling, stop_control.clone())));
+        let (stop_local, in_force) = (CancellationToken::new(), house.config.subscribe());
+        let local = tokio::spawn(local_workers::run(in_force, here, stop_local.clone()));
         let janitor = tokio::spawn(janitor::run(Arc::clone(&house), house.config.subscribe()));
         let listener = tokio::spawn(signals.listen(Arc::clone(&house)));
         if self.end_with_stdin {
@@ -241,6 +245,8 @@ impl Start {
             ended = &mut owner => ended,
         };
         connections.end().await;
+        stop_local.cancel();
+        local.await?;
         listener.abort();
         janitor.abort();
         stop_control.cancel();

@@ -20,7 +20,7 @@ use super::{
     view,
 };
 
-use crate::janitor;
+use crate::{janitor, local_workers::LocalWorkers};
 
 /// The longest reason that somebody gives, in characters.
 const MAX_REASON: usize = 500;
@@ -48,6 +48,8 @@ pub(crate) struct House {
     pub(crate) config: watch::Sender<Arc<Config>>,
     /// Who may log in.
     pub(crate) credentials: watch::Sender<Arc<Credentials>>,
+    /// What workers log in with that the master runs itself.
+    pub(crate) local_workers: LocalWorkers,
     /// Tells the time.
     pub(crate) clock: Arc<dyn Clock>,
     /// The file that `reload` reads again.
@@ -131,7 +133,9 @@ impl House {
             )
         })?;
         let warnings = loaded.warnings.render(false).trim_end().to_owned();
-        let config = Arc::new(loaded.config);
+        let mut config = loaded.config;
+        self.local_workers.let_in(&mut config).map_err(internal)?;
+        let config = Arc::new(config);
         // A worker that is new must not be refused because it was quicker than the core.
         let before = self.credentials.send_replace(Arc::new(Credentials::new(&config)));
         match self.master.reload(Arc::clone(&config)).await {

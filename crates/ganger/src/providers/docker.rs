@@ -2,7 +2,7 @@
 
 use std::{error::Error, sync::Arc};
 
-use config::{Pool, PoolProblem};
+use config::{Pool, StartProblem};
 use model::docker::Template;
 use pools::{Finding, Provider};
 use provider_docker::{Docker, Settings};
@@ -33,8 +33,8 @@ fn settings(suppliers: &Suppliers, pool: &Pool, template: &Arc<Template>) -> Res
 }
 
 /// All that stands against a pool's machines, as far as that shows without asking the engine.
-pub(super) fn problems(suppliers: &Suppliers, pool: &Pool, template: &Arc<Template>) -> Vec<PoolProblem> {
-    let problem = |key, error: &dyn Error| PoolProblem {
+pub(super) fn problems(suppliers: &Suppliers, pool: &Pool, template: &Arc<Template>) -> Vec<StartProblem> {
+    let problem = |key, error: &dyn Error| StartProblem {
         key,
         message: format!("pool {} cannot have machines: {error}", pool.spec.name),
     };

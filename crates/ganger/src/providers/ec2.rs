@@ -2,7 +2,7 @@
 
 use std::{error::Error, sync::Arc};
 
-use config::{Pool, PoolProblem};
+use config::{Pool, StartProblem};
 use model::ec2::Template;
 use pools::{Finding, Provider, Verdict};
 
@@ -35,11 +35,11 @@ fn settings(
 }
 
 /// All that stands against a pool's machines, as far as that shows without asking EC2.
-pub(super) fn problems(suppliers: &Suppliers, pool: &Pool, template: &Arc<Template>) -> Vec<PoolProblem> {
+pub(super) fn problems(suppliers: &Suppliers, pool: &Pool, template: &Arc<Template>) -> Vec<StartProblem> {
     use provider_ec2::SettingsError;
 
     let name = &pool.spec.name;
-    let problem = |key, error: &dyn Error| PoolProblem {
+    let problem = |key, error: &dyn Error| StartProblem {
         key,
         message: format!("pool {name} cannot have machines: {error}"),
     };

@@ -9,10 +9,12 @@ mod ec2;
 
 use std::{error::Error, net::SocketAddr, sync::Arc};
 
-use config::{Config, Endpoint, LocalTemplate, Pool, PoolProblem, PoolProvider};
+use config::{Config, Endpoint, LocalTemplate, Pool, PoolProvider, StartProblem, Startable};
 use engine::master::Providers;
 use pools::{Finding, Provider, Verdict};
 use provider_local::{Cgroup, Local, Settings, SettingsError, Trouble};
+
+use crate::local_workers;
 
 /// Makes providers for the pools of this installation.
 #[derive(Debug)]
@@ -90,7 +92,7 @@ pub(crate) async fn preflight(config: &Config, pool: &Pool) -> Vec<Finding> {
     if problems.is_empty() {
         return vec![Finding::good(subject, "this machine can start them")];
     }
-    let bad = |problem: PoolProblem| Finding {
+    let bad = |problem: StartProblem| Finding {
         subject: problem.key.map_or_else(|| subject.to_owned(), |key| format!("`{key}`")),
         verdict: Verdict::Bad,
         // Without a key the text says itself what to do.
@@ -100,10 +102,18 @@ pub(crate) async fn preflight(config: &Config, pool: &Pool) -> Vec<Finding> {
     problems.into_iter().map(bad).collect()
 }
 
+/// All that stands against what a configuration has started on this machine. Nothing is made or changed.
+pub(crate) fn look(config: &Config, what: Startable<'_>) -> Vec<StartProblem> {
+    match what {
+        Startable::Pool(pool) => problems(config, pool),
+        Startable::Worker(worker) => local_workers::problems(worker),
+    }
+}
+
 /// All that stands against a pool's machines on this machine. Nothing is made or changed.
-pub(crate) fn problems(config: &Config, pool: &Pool) -> Vec<PoolProblem> {
+pub(crate) fn problems(config: &Config, pool: &Pool) -> Vec<StartProblem> {
     let suppliers = Suppliers::planned(config);
-    let problem = |key, error: &dyn Error| PoolProblem {
+    let problem = |key, error: &dyn Error| StartProblem {
         key,
         message: format!("pool {} cannot have machines: {error}", pool.spec.name),
     };
@@ -168,7 +178,7 @@ impl Suppliers {
     }
 
     /// Where a process on this machine finds the master.
-    fn here(&self) -> Option<String> {
+    pub(crate) fn here(&self) -> Option<String> {
         let address = self.listen.iter().find_map(|address| address.strip_prefix("tcp:"))?;
         let Ok(mut bound) = address.parse::<SocketAddr>() else { return Some(address.to_owned()) };
         // All addresses of this machine are bound: any is good, and the shortest way is best.

@@ -2,7 +2,7 @@
 
 use std::{error::Error, sync::Arc};
 
-use config::{Pool, PoolProblem};
+use config::{Pool, StartProblem};
 use model::ec2::Template;
 use pools::{Finding, Provider};
 
@@ -21,8 +21,8 @@ pub(super) fn provider(
     Err(Box::new(Without))
 }
 
-pub(super) fn problems(_: &Suppliers, pool: &Pool, _: &Arc<Template>) -> Vec<PoolProblem> {
-    vec![PoolProblem {
+pub(super) fn problems(_: &Suppliers, pool: &Pool, _: &Arc<Template>) -> Vec<StartProblem> {
+    vec![StartProblem {
         key: None,
         message: format!("pool {} cannot have machines: {Without}", pool.spec.name),
     }]

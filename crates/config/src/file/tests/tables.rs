@@ -146,7 +146,10 @@ fn passwords_come_from_files_and_the_environment() {
     let password = |line: &str| {
         let loaded =
             parse(&worker(line), "f", dir.path()).unwrap_or_else(|errors| panic!("{}", errors.render(false)));
-        (loaded.config.workers[0].password.expose_secret().to_owned(), lines(&loaded.warnings).len())
+        (
+            loaded.config.workers[0].password.as_ref().unwrap().expose_secret().to_owned(),
+            lines(&loaded.warnings).len(),
+        )
     };
     assert_eq!(password("password-file = \"pw\""), ("from file".into(), 0));
     assert_eq!(password("password-file = \"open\""), ("x".into(), 1));
@@ -272,4 +275,37 @@ fn the_janitor_has_buildbots_horizons_and_two_more() {
     refused("logHorizon = 0", "at least 3600 seconds");
     refused("logHorizon = 86400\nhour = 24", "24");
     refused("log_horizon = 86400", "logHorizon");
+}
+
+#[test]
+fn a_local_worker_has_a_directory_and_no_password() {
+    let text = format!(
+        "{MINIMAL}[[worker]]\nname = \"l\"\ntype = \"LocalWorker\"\n[[worker]]\nname = \"m\"\ntype = \"LocalWorker\"\nworkdir = \"/m\"\nprogram = \"bin/w\"\n"
+    );
+    let config = good(&text).config;
+    let local = |index: usize| config.workers[index].local.as_ref().unwrap();
+    assert_eq!(
+        (local(1).directory.as_path(), local(1).program.as_path()),
+        (Path::new("/base/workers/l"), Path::new("buildbot-worker"))
+    );
+    assert_eq!(
+        (local(2).directory.as_path(), local(2).program.as_path()),
+        (Path::new("/m"), Path::new("/base/bin/w"))
+    );
+    assert!(config.workers[1].password.is_none() && config.workers[0].local.is_none());
+
+    let text = format!(
+        "{MINIMAL}[[worker]]\nname = \"l\"\ntype = \"LocalWorker\"\npassword = \"x\"\n[[worker]]\nname = \"m\"\ntype = \"LocalWorker\"\nworkdir = \"l\"\n\
+         [[worker]]\nname = \"n\"\ntype = \"Local\"\npassword = \"x\"\n[master]\nlisten = \"unix:s\"\n"
+    );
+    assert_eq!(
+        errors(&text),
+        [
+            "8:1 local worker \"l\" would find no master [it needs an address without TLS in `listen`, such as \"tcp:127.0.0.1:9989\"]",
+            "11:1 a local worker has no `password` [it logs in with a secret that the master makes]",
+            "12:1 local worker \"m\" would find no master [it needs an address without TLS in `listen`, such as \"tcp:127.0.0.1:9989\"]",
+            "12:1 /base/workers/l is the directory of another worker",
+            "18:8 expected one of `\"Worker\"`, `\"LocalWorker\"`, found \"Local\"",
+        ]
+    );
 }

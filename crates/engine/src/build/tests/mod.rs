@@ -128,7 +128,8 @@ impl Bench {
         let builder = builder(directory.path(), steps);
         let worker = config::Worker {
             name: "w".into(),
-            password: "pass".into(),
+            password: Some("pass".into()),
+            local: None,
             max_builds: None,
             keepalive_interval: Duration::from_secs(3600),
             properties: Properties::new(),
