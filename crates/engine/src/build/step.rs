@@ -336,6 +336,8 @@ impl Step {
         let home = || std::env::var_os("HOME").map(PathBuf::from);
         match path.strip_prefix("~/").or_else(|| (path == "~").then_some("")) {
             Some(rest) if let Some(home) = home() => home.join(rest),
+            // Without a slash at its end.
+            _ if path.is_empty() => self.build.base_dir.clone(),
             _ => self.build.base_dir.join(path),
         }
     }

@@ -143,7 +143,7 @@ async fn client(step: &mut Step) -> Result<Client, Halt> {
     let args = &step.args;
     let redirects = args.maybe_truth("allow_redirects").unwrap_or(true);
     let policy = if redirects { Policy::limited(MAX_REDIRECTS) } else { Policy::none() };
-    let mut client = Client::builder().redirect(policy);
+    let mut client = Client::builder().redirect(policy).referer(false);
     if let Some(timeout) = args.seconds("timeout")?.filter(|timeout| !timeout.is_zero()) {
         client = client.connect_timeout(timeout).read_timeout(timeout);
     }
@@ -215,9 +215,19 @@ fn listed(title: &str, headers: &HeaderMap, hidden: &[String]) -> String {
         }
     };
     let mut text = String::new();
-    let all: Vec<_> = headers.iter().map(|(name, v)| (name.to_string(), value(name, v))).collect();
+    let all: Vec<_> = headers.iter().map(|(name, v)| (capitalized(name), value(name, v))).collect();
     push_list(&mut text, title, &all);
     text
+}
+
+/// A name as people write it: `Content-Type`.
+fn capitalized(name: &HeaderName) -> String {
+    let mut starts = true;
+    let letters = name.as_str().chars().map(|c| {
+        let upper = std::mem::replace(&mut starts, c == '-');
+        if upper { c.to_ascii_uppercase() } else { c }
+    });
+    letters.collect()
 }
 
 fn push_list(text: &mut String, title: &str, entries: &[(String, String)]) {

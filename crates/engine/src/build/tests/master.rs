@@ -222,14 +222,14 @@ async fn requests_are_sent() {
     for line in [
         "hParameters:",
         "h\ta: x y",
-        "h\ttoken: <KEY>",
-        "h\tauthorization: <HIDDEN>",
+        "h\tToken: <KEY>",
+        "h\tAuthorization: <HIDDEN>",
         "oStatus: 200",
-        "h\tx-a: b",
+        "h\tX-A: b",
     ] {
         assert!(log.contains(&format!("{line}\n")), "{line}: {log}");
     }
-    assert!(log.contains("set-cookie: <HIDDEN>") && log.contains(&format!("oURL: {url}/there\n")), "{log}");
+    assert!(log.contains("Set-Cookie: <HIDDEN>") && log.contains(&format!("oURL: {url}/there\n")), "{log}");
     assert!(!log.contains("s3cr3t") && !log.contains("bWU6"), "{log}");
     assert_eq!(ran.step("HTTPStep").log("content"), "otext\n");
     assert!(ran.step("post").log("log").contains("eStatus: 404\n"));
