@@ -6,7 +6,10 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, bail, ensure};
 use serde_json::{Map, Value, json};
 
-use crate::repository::Repository;
+use crate::{http, repository::Repository};
+
+/// Stands for the URL of an HTTP server.
+const SERVER: &str = "@http@";
 
 pub(crate) const PASSWORD: &str = "sekrit";
 
@@ -30,6 +33,8 @@ struct Case {
     builder: Map<String, Value>,
     /// How it is forced, once for each build.
     builds: Vec<Map<String, Value>>,
+    /// Whether a patch can be given.
+    patch: bool,
 }
 
 impl Cases {
@@ -52,7 +57,10 @@ impl Cases {
         let asked = std::env::var("GANGER_DIFFERENTIAL").unwrap_or_default();
         let asked: Vec<&str> = asked.split(',').filter(|prefix| !prefix.is_empty()).collect();
         let path = directory().join("cases").join(file).with_extension("toml");
-        let text = repository.fill_in(&fs::read_to_string(&path)?)?;
+        let mut text = repository.fill_in(&fs::read_to_string(&path)?)?;
+        if text.contains(SERVER) {
+            text = text.replace(SERVER, &http::serve()?);
+        }
         let tables: Value =
             toml::from_str(&text).with_context(|| format!("cannot read {}", path.display()))?;
         let list = |name: &str| tables.get(name).and_then(Value::as_array).cloned().unwrap_or_default();
@@ -96,6 +104,7 @@ impl Cases {
             .map(|case| {
                 let mut table = case.builder.clone();
                 table.insert("build".into(), json!(case.builds));
+                table.insert("patch".into(), case.patch.into());
                 Value::Object(table)
             })
             .collect();
@@ -136,6 +145,9 @@ max_builds = 8
                 "[[scheduler]]\ntype = \"ForceScheduler\"\nname = \"force-{}\"\nbuilderNames = [{name}]\n",
                 case.name
             );
+            if case.patch {
+                text += "codebases = [{ codebase = \"\", patch = true }]\n";
+            }
         }
         for scheduler in &self.schedulers {
             text += "\n[[scheduler]]\n";
@@ -159,7 +171,8 @@ impl Case {
             }
             Some(_) => bail!("`build` of {name} is a list of tables"),
         };
-        Ok(Self { name, builder, builds })
+        let patch = builder.shift_remove("patch") == Some(Value::Bool(true));
+        Ok(Self { name, builder, builds, patch })
     }
 }
 

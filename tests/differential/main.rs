@@ -5,6 +5,7 @@
 
 mod cases;
 mod compare;
+mod http;
 mod masters;
 mod observed;
 mod repository;
@@ -37,7 +38,10 @@ macro_rules! files {
     };
 }
 
-files! { checkout directory farm flags git property schedulers sequence shell transfer warnings }
+files! {
+    checkout cmake directory farm flags git hosted http master patch property schedulers sequence shell transfer trigger
+    warnings
+}
 
 fn the_same_under_both(file: &str) -> anyhow::Result<()> {
     let scratch = tempfile::tempdir()?;

@@ -217,7 +217,15 @@ impl Drop for Master {
 fn options(key: &str, value: &Value) -> Vec<String> {
     match value {
         Value::Object(properties) => {
-            properties.iter().map(|(name, value)| format!("--property={name}={value}")).collect()
+            let text = |name: &str, value: &Value| match value.as_str() {
+                // A parameter is given as it is; the value of a property is JSON.
+                Some(text) if name.starts_with("patch_") => text.to_owned(),
+                _ => value.to_string(),
+            };
+            properties
+                .iter()
+                .map(|(name, value)| format!("--property={name}={}", text(name, value)))
+                .collect()
         }
         Value::Array(files) => files.iter().filter_map(Value::as_str).map(str::to_owned).collect(),
         Value::String(text) => vec![format!("--{key}={text}")],

@@ -24,9 +24,11 @@ impl Observer {
         let patterns = [
             (r"elapsedTime=\d+\.\d+", "elapsedTime=<seconds>"),
             (r"environment id \d+", "environment id <number>"),
+            // What an HTTP client says by itself.
+            (r"(?m)^h\t(User-Agent|Accept|Accept-Encoding|Connection|Content-Length): .*\n", ""),
             // Which number a builder or a request gets is chance.
             (r"#/(builders|buildrequests)/\d+", "#/$1/<number>"),
-            (r"\bparts #\d+", "parts #<number>"),
+            (r"\bparts([-a-z]*) #\d+", "parts$1 #<number>"),
         ];
         Ok(Self {
             master: master.into(),
@@ -95,7 +97,10 @@ impl Observer {
             let key = format!("{number} {}", name.as_str().unwrap_or_default());
             self.normalize_in(&mut step);
             let urls = step.shift_remove("urls_json").unwrap_or_default();
-            step.insert("urls".into(), serde_json::from_str(urls.as_str().unwrap_or_default())?);
+            step.insert(
+                "urls".into(),
+                in_any_order(serde_json::from_str(urls.as_str().unwrap_or_default())?),
+            );
             step.insert("logs".into(), Value::Object(self.logs(database, id)?));
             steps.insert(key, Value::Object(step));
         }
@@ -251,6 +256,15 @@ fn in_order_of_streams(text: &str) -> String {
         copied.sort_unstable();
     }
     lines.join("\n")
+}
+
+/// Links of a step. Those to builds of one buildset come in the order of their builders' numbers, which are chance.
+fn in_any_order(mut links: Vec<Value>) -> Value {
+    let is_build = |link: &Value| link["url"].as_str().is_some_and(|url| url.contains("/builds/"));
+    for builds in links.chunk_by_mut(|one, next| is_build(one) && is_build(next)) {
+        builds.sort_by_key(|build| build["name"].to_string());
+    }
+    links.into()
 }
 
 /// Arguments of a command; what is the same to a worker is the same here.

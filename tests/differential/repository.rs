@@ -13,7 +13,7 @@ pub(crate) struct Repository {
 
 impl Repository {
     /// Makes it below this directory: a submodule `library`; branches `master`, `feature` and one that has a slash;
-    /// tags `v1` (annotated) and `light`.
+    /// tags `v1` (annotated) and `light`; a pull request.
     pub(crate) fn new(scratch: &Path) -> anyhow::Result<Self> {
         let home = home(scratch)?;
         let library = Self { path: scratch.join("library"), home: home.clone() };
@@ -31,6 +31,7 @@ impl Repository {
         main.git(&["checkout", "--quiet", "-b", "feature", "v1"])?;
         main.commit("feature.txt", "a feature\n")?;
         main.git(&["checkout", "--quiet", "master"])?;
+        main.git(&["update-ref", "refs/pull/1/merge", "feature"])?;
         main.git(&["config", "uploadpack.allowFilter", "true"])?;
         main.git(&["config", "uploadpack.allowAnySHA1InWant", "true"])?;
         Ok(main)

@@ -86,6 +86,7 @@ SPECIAL = {
     "extract": ("extract_fn", extract),
     "suppressionList": ("suppressionList", suppressions),
     "retry": ("retry", tuple),
+    "auth": ("auth", lambda words: tuple(value(words))),
     "hideStepIf": ("hideStepIf", lambda found: found if isinstance(found, bool) else hide(found)),
     # Buildbot calls what is no `bool` yet when it has rendered it.
     "doStepIf": ("doStepIf", lambda found: found if isinstance(found, bool) else util.Transform(bool, value(found))),
