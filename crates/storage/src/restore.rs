@@ -4,7 +4,7 @@
 //! last life and of those masters that have been silent for ten minutes.
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::{BTreeMap, BTreeSet, btree_map::Entry},
     time::Duration,
 };
 
@@ -41,7 +41,7 @@ pub struct Identities {
 pub struct Restored {
     /// The row of this master.
     pub master: MasterId,
-    /// Builders by name, with the number of their next build. Those of the configuration, and those with open requests.
+    /// Builders by name, with the number of their next build: those of the configuration, and all there ever were.
     pub builders: BTreeMap<String, (BuilderId, BuildNumber)>,
     /// Workers of the configuration by name.
     pub workers: BTreeMap<String, WorkerRow>,
@@ -141,6 +141,12 @@ pub(crate) fn restore(
         };
         tables.run(sql::identity::ADD_BUILDER_MASTER, params![id.0, master.0])?;
         restored.builders.insert(name.clone(), (id, next_number(&tables, id)?));
+    }
+    // Others may have requests, or be virtual: whatever is recorded under such a name goes on with its numbers.
+    for builder in found(read::builders(connection))? {
+        if let Entry::Vacant(entry) = restored.builders.entry(builder.name) {
+            entry.insert((builder.id, next_number(&tables, builder.id)?));
+        }
     }
     for name in &identities.workers {
         let id = match tables.find(sql::identity::FIND_WORKER, params![name])? {
@@ -245,7 +251,6 @@ fn open_requests(tables: &Tables<'_>, restored: &mut Restored) -> Result<(), App
         limit: u32::MAX,
         ..RequestFilter::default()
     };
-    let mut known: BTreeSet<BuilderId> = restored.builders.values().map(|(id, _)| *id).collect();
     for row in found(read::requests(connection, &all))? {
         if !restored.buildsets.contains_key(&row.buildset) {
             tracing::warn!(
@@ -254,12 +259,6 @@ fn open_requests(tables: &Tables<'_>, restored: &mut Restored) -> Result<(), App
                 "a build request is open in a complete buildset; it is left alone"
             );
             continue;
-        }
-        if known.insert(row.builder)
-            && let Some(builder) = found(read::builder(connection, row.builder))?
-        {
-            let number = next_number(tables, row.builder)?;
-            restored.builders.insert(builder.name, (row.builder, number));
         }
         let RequestRow { id, buildset, builder, priority, submitted_at, waited_for, .. } = row;
         restored.requests.push(RestoredRequest { id, buildset, builder, priority, submitted_at, waited_for });

@@ -49,6 +49,19 @@ pub enum Write {
         /// All its tags.
         tags: Vec<String>,
     },
+    /// A builder that builds of others are recorded under: made or brought up to date.
+    VirtualBuilder {
+        /// Its id, from `Restored` or [`crate::Ids::next_builder`].
+        id: BuilderId,
+        /// Its name; never changes for an id.
+        name: String,
+        /// Shown to users.
+        description: Option<String>,
+        /// The project that it belongs to.
+        project: Option<String>,
+        /// All its tags.
+        tags: Vec<String>,
+    },
     /// A builder is no longer in the configuration. Its builds stay.
     BuilderGone {
         /// Which.
@@ -448,6 +461,7 @@ impl fmt::Display for Write {
             Self::MasterActive { .. } => write!(f, "the master's sign of life"),
             Self::MasterStopped { .. } => write!(f, "the end of the master"),
             Self::Builder { id, name, .. } => write!(f, "builder {id} ({name:?})"),
+            Self::VirtualBuilder { id, name, .. } => write!(f, "virtual builder {id} ({name:?})"),
             Self::BuilderGone { builder } => write!(f, "removal of builder {builder}"),
             Self::Worker { id, name } => write!(f, "worker {id} ({name:?})"),
             Self::ConfiguredWorker { worker, .. } => write!(f, "builders of worker {worker}"),

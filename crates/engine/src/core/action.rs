@@ -132,7 +132,7 @@ pub struct BuildOrder {
     pub number: BuildNumber,
     /// What to do. A reload does not change a build that runs.
     pub builder: Arc<config::Builder>,
-    /// The builder's id.
+    /// The id of the builder that it is recorded under: this one's, or a virtual one's.
     pub builder_id: BuilderId,
     /// Where to do it.
     pub worker: Arc<config::Worker>,

@@ -9,7 +9,7 @@ use std::{
 use config::{NextBuild, PrioritizeBuilders};
 use model::{BuildId, BuildNumber, BuildRequestId, BuilderId, WorkerId};
 
-use super::{Core, facts::Rank, locks::GroupLocks, workers::FreeKey};
+use super::{Core, facts::Rank, locks::GroupLocks, virtual_builders::VirtualBuilder, workers::FreeKey};
 
 /// Orders requests: the highest priority first, then the oldest. Whole seconds, as the tables hold them, so that the
 /// order is the same after a restart.
@@ -30,6 +30,8 @@ pub(super) struct Builder {
     /// The pools that it names, in its order.
     pub(super) pools: Vec<Arc<str>>,
     pub(super) last_number: BuildNumber,
+    /// What was said of it last, where it is virtual.
+    pub(super) virtual_as: Option<VirtualBuilder>,
     /// Requests that wait.
     pub(super) pending: BTreeSet<QueueKey>,
     /// The same, the oldest first.
@@ -53,6 +55,7 @@ impl Builder {
             group: None,
             pools: Vec::new(),
             last_number,
+            virtual_as: None,
             pending: BTreeSet::new(),
             ages: BTreeSet::new(),
             scores: BTreeSet::new(),

@@ -21,6 +21,8 @@ use crate::Notice;
 pub(super) struct Running {
     pub(super) number: BuildNumber,
     pub(super) builder: BuilderId,
+    /// The builder that it is recorded under: the same, or a virtual one.
+    pub(super) recorded: BuilderId,
     /// Its directory on the worker: stays until it is done, whatever the configuration says by then.
     pub(super) dir: String,
     pub(super) worker: WorkerId,
@@ -63,18 +65,18 @@ impl Core {
         let (changes, properties) = (changes.to_vec(), Arc::clone(properties));
 
         let build = self.ids.next_build();
-        let number = BuildNumber(builder.last_number.0 + 1);
         let owners = properties::owners(&changes, &sourcestamps, &properties);
         let mut properties = properties::of_build(&properties::Sources {
             builder: &config,
             builder_id,
             worker: &worker_config,
-            number,
             request: &properties,
             changes: &changes,
             sourcestamps: &sourcestamps,
             owners: &owners,
         });
+        let (recorded, number) = self.recorded_under(builder_id, &config, &properties);
+        properties.set("buildnumber", number.0, "Build");
         if let Some(row) = instance.and_then(|instance| self.pools.instance(instance)) {
             let hirer = self.hirers.get(&*row.slot.pool);
             let kind = hirer.and_then(|hirer| hirer.types.get(&row.offering)).map_or("", String::as_str);
@@ -85,8 +87,10 @@ impl Core {
         if let Some(request) = self.requests.get_mut(&request_id) {
             request.build = Some(build);
         }
-        if let Some(builder) = self.builders.get_mut(&builder_id) {
+        if let Some(builder) = self.builders.get_mut(&recorded) {
             builder.last_number = number;
+        }
+        if let Some(builder) = self.builders.get_mut(&builder_id) {
             builder.running.insert(build, worker_id);
         }
         self.turn += 1;
@@ -102,6 +106,7 @@ impl Core {
             Running {
                 number,
                 builder: builder_id,
+                recorded,
                 dir: config.workerbuilddir.clone(),
                 worker: worker_id,
                 session,
@@ -121,7 +126,7 @@ impl Core {
         self.write(Write::Build {
             id: build,
             number,
-            builder: builder_id,
+            builder: recorded,
             request: request_id,
             worker: Some(worker_id),
             started_at: now,
@@ -139,7 +144,7 @@ impl Core {
         self.notify(Notice::BuildStarted {
             build,
             number,
-            builder: builder_id,
+            builder: recorded,
             request: request_id,
             worker: worker_id,
             started_at: now,
@@ -148,7 +153,7 @@ impl Core {
             build,
             number,
             builder: config,
-            builder_id,
+            builder_id: recorded,
             worker: worker_config,
             worker_id,
             session,
@@ -202,8 +207,19 @@ impl Core {
         let Some(mut running) = self.builds.remove(&build) else { return };
         let step = running.step.take();
         let locks_duration = running.locks_wait;
-        let Running { number, builder, dir, worker, session, instance, requests, started_at, locks, .. } =
-            running;
+        let Running {
+            number,
+            builder,
+            recorded,
+            dir,
+            worker,
+            session,
+            instance,
+            requests,
+            started_at,
+            locks,
+            ..
+        } = running;
         let (stopping, is_counted, waits) = (running.stopping, running.is_counted, running.waits);
         // A build that somebody stopped is not done again because its worker went away meanwhile.
         let results = match (results, stopping) {
@@ -217,19 +233,18 @@ impl Core {
             state_string: state_string.clone(),
             locks_duration,
         });
-        self.notify(Notice::BuildFinished { build, number, builder, results, state_string });
-        let mut name = String::new();
+        self.notify(Notice::BuildFinished { build, number, builder: recorded, results, state_string });
         if let Some(builder) = self.builders.get_mut(&builder) {
             builder.running.remove(&build);
-            name = builder.name.to_string();
         }
+        let name = self.builders.get(&recorded).map(|builder| builder.name.to_string()).unwrap_or_default();
         if let Some(waiter) = waits {
             self.end_waiting(now, waiter);
         }
         for request in requests {
             if let Some(request) = self.requests.get_mut(&request).filter(|request| request.waiter.is_some())
             {
-                let (builder, builder_id) = (name.clone(), builder);
+                let (builder, builder_id) = (name.clone(), recorded);
                 request.ended.push(TriggeredBuild { builder, builder_id, number, results });
             }
             if results == Results::Retry {

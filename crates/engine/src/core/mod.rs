@@ -30,6 +30,7 @@ mod schedulers;
 mod slots;
 mod stamp;
 mod status;
+mod virtual_builders;
 mod why;
 mod workers;
 

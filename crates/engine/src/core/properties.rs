@@ -5,7 +5,7 @@
 
 use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
-use model::{BuildNumber, BuilderId, Change, Json, Properties, SourceStamp};
+use model::{BuilderId, Change, Json, Properties, SourceStamp};
 use pools::Instance;
 
 /// Where the properties of a build come from.
@@ -13,14 +13,13 @@ pub(super) struct Sources<'a> {
     pub(super) builder: &'a config::Builder,
     pub(super) builder_id: BuilderId,
     pub(super) worker: &'a config::Worker,
-    pub(super) number: BuildNumber,
     pub(super) request: &'a Properties,
     pub(super) changes: &'a [Arc<Change>],
     pub(super) sourcestamps: &'a [SourceStamp],
     pub(super) owners: &'a [String],
 }
 
-/// All properties that are known before the build starts.
+/// All properties that are known before the build starts, but for its number, which may depend on them.
 pub(super) fn of_build(from: &Sources<'_>) -> Properties {
     let mut all = of_changes(from.changes, from.request);
     all.set("buildername", from.builder.name.as_str(), "Builder");
@@ -31,7 +30,6 @@ pub(super) fn of_build(from: &Sources<'_>) -> Properties {
     all.set("workername", from.worker.name.as_str(), "Worker");
     overlay(&mut all, &Properties::new(), &from.worker.default_properties, "Worker");
 
-    all.set("buildnumber", from.number.0, "Build");
     if let [stamp] = from.sourcestamps {
         let optional = |value: &Option<String>| value.clone().map_or(Json::Null, Json::String);
         all.set("branch", optional(&stamp.branch), "Build");

@@ -253,7 +253,7 @@ impl Core {
         let status = self.builds.iter().map(|(&build, running)| {
             let request = running.requests.first().and_then(|request| self.requests.get(request));
             let buildset = request.and_then(|request| self.buildsets.get(&request.buildset));
-            let builder = self.builders.get(&running.builder);
+            let builder = self.builders.get(&running.recorded);
             let worker = self.workers.get(&running.worker);
             BuildStatus {
                 build,

@@ -79,9 +79,8 @@ impl Core {
         let builder = self.builders.get(&state.builder);
         let name = builder.map_or("?", |builder| &*builder.name);
         if let Some(build) = state.build {
-            let number =
-                self.builds.get(&build).map_or_else(String::new, |running| format!(" #{}", running.number));
-            return Reason::new(ReasonCode::Building, format!("{name}{number} is building it"));
+            let build = self.name_of(build).unwrap_or_else(|| name.to_owned());
+            return Reason::new(ReasonCode::Building, format!("{build} is building it"));
         }
         let ahead = || builder.map_or(0, |builder| builder.pending.range(..state.key(request)).count());
         let why = self.why_builder(state.builder);
@@ -156,7 +155,7 @@ impl Core {
     /// `builder #7`.
     fn name_of(&self, build: BuildId) -> Option<String> {
         let running = self.builds.get(&build)?;
-        Some(format!("{} #{}", self.builders.get(&running.builder)?.name, running.number))
+        Some(format!("{} #{}", self.builders.get(&running.recorded)?.name, running.number))
     }
 
     /// What the pools said of a request when they last looked, if it waits for one; `why` is why its builder waits.

@@ -12,6 +12,34 @@ pub(super) fn builder(
     description: Option<&str>,
     tags: &[String],
 ) -> Applied {
+    describe_builder(tables, id, name, description, tags)?;
+    tables.run(sql::ADD_BUILDER_MASTER, params![id.0, tables.master.0])
+}
+
+/// One that is in no configuration, and so is no master's.
+pub(super) fn virtual_builder(
+    tables: &Tables<'_>,
+    id: BuilderId,
+    name: &str,
+    description: Option<&str>,
+    project: Option<&str>,
+    tags: &[String],
+) -> Applied {
+    describe_builder(tables, id, name, description, tags)?;
+    let project = match project {
+        Some(project) => Some(tables.find_or_add_name(sql::FIND_PROJECT, sql::ADD_PROJECT, project)?),
+        None => None,
+    };
+    tables.run(sql::ASSIGN_BUILDER, params![project, id.0])
+}
+
+fn describe_builder(
+    tables: &Tables<'_>,
+    id: BuilderId,
+    name: &str,
+    description: Option<&str>,
+    tags: &[String],
+) -> Applied {
     add_builder(tables, id, name)?;
     tables.run(sql::DESCRIBE_BUILDER, params![description, id.0])?;
     tables.run(sql::CLEAR_BUILDER_TAGS, params![id.0])?;
@@ -19,7 +47,7 @@ pub(super) fn builder(
         let tag = tables.find_or_add_name(sql::FIND_TAG, sql::ADD_TAG, tag)?;
         tables.run(sql::TAG_BUILDER, params![id.0, tag])?;
     }
-    tables.run(sql::ADD_BUILDER_MASTER, params![id.0, tables.master.0])
+    Ok(())
 }
 
 /// Adds the row of a builder unless it is there.

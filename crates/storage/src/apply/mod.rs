@@ -40,6 +40,9 @@ pub(crate) fn apply(connection: &Connection, master: MasterId, write: &Write) ->
         Write::Builder { id, name, description, tags } => {
             identity::builder(&tables, *id, name, description.as_deref(), tags)
         }
+        Write::VirtualBuilder { id, name, description, project, tags } => {
+            identity::virtual_builder(&tables, *id, name, description.as_deref(), project.as_deref(), tags)
+        }
         Write::BuilderGone { builder } => identity::builder_gone(&tables, *builder),
         Write::Worker { id, name } => identity::worker(&tables, *id, name),
         Write::ConfiguredWorker { worker, builders } => {

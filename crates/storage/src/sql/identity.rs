@@ -20,6 +20,11 @@ pub(crate) const FIND_TAG: &str = "SELECT id FROM tags WHERE name_hash = $1";
 pub(crate) const ADD_TAG: &str = "INSERT INTO tags (name, name_hash) VALUES ($1, $2) RETURNING id";
 pub(crate) const TAG_BUILDER: &str =
     "INSERT INTO builders_tags (builderid, tagid) VALUES ($1, $2) ON CONFLICT (builderid, tagid) DO NOTHING";
+pub(crate) const FIND_PROJECT: &str = "SELECT id FROM projects WHERE name_hash = $1";
+/// The slug is the name, as far as it fits.
+pub(crate) const ADD_PROJECT: &str =
+    "INSERT INTO projects (name, name_hash, slug) VALUES ($1, $2, substr($1, 1, 50)) RETURNING id";
+pub(crate) const ASSIGN_BUILDER: &str = "UPDATE builders SET projectid = $1 WHERE id = $2";
 pub(crate) const ADD_BUILDER_MASTER: &str = "INSERT INTO builder_masters (builderid, masterid) VALUES ($1, $2) ON CONFLICT (builderid, masterid) DO NOTHING";
 pub(crate) const REMOVE_BUILDER_MASTER: &str =
     "DELETE FROM builder_masters WHERE builderid = $1 AND masterid = $2";

@@ -100,18 +100,38 @@ async fn schedulers_find_the_changes_that_they_waited_with() {
 }
 
 #[tokio::test]
-async fn a_builder_of_the_past_is_told_of_as_long_as_it_has_requests() {
+async fn a_builder_that_is_not_configured_goes_on_with_its_numbers() {
     let directory = tempfile::tempdir().unwrap();
     let farm = Farm::open(directory.path()).await;
-    farm.request("wörld").await;
+    crate::farm::whole_build(&farm, "wörld", "x\n").await;
+    let id = farm.store.ids().next_builder();
+    let virtual_builder = |project: Option<&str>, tags: &[&str]| Write::VirtualBuilder {
+        id,
+        name: "shown".into(),
+        description: Some("text".into()),
+        project: project.map(Into::into),
+        tags: tags.iter().map(|tag| (*tag).to_owned()).collect(),
+    };
+    farm.store.commit(vec![virtual_builder(Some("p"), &["a", "_virtual_"])]).await.unwrap();
+    farm.store.commit(vec![virtual_builder(Some("p"), &["_virtual_"])]).await.unwrap();
     farm.store.close().await;
     let store = Store::open(location(directory.path()), crate::farm::options()).unwrap();
     let mut fewer = identities();
     fewer.builders.pop();
     let restored = store.restore(fewer, at(1)).await.unwrap();
-    assert_eq!(restored.builders.keys().collect::<Vec<_>>(), ["linux", "wörld"]);
-    let masters: Vec<usize> = store.builders().await.unwrap().iter().map(|row| row.masters.len()).collect();
-    assert_eq!(masters, [1, 0]);
+    assert_eq!(restored.builders.keys().collect::<Vec<_>>(), ["linux", "shown", "wörld"]);
+    assert_eq!(
+        (restored.builders["wörld"].1, restored.builders["shown"]),
+        (BuildNumber(2), (id, BuildNumber(1)))
+    );
+    let rows = store.builders().await.unwrap();
+    assert_eq!(rows.iter().map(|row| row.masters.len()).collect::<Vec<_>>(), [1, 0, 0]);
+    let shown = rows.iter().find(|row| row.name == "shown").unwrap();
+    assert_eq!(
+        (shown.description.as_deref(), &shown.tags[..]),
+        (Some("text"), &["_virtual_".to_owned()][..])
+    );
+    assert!(shown.project.is_some());
 }
 
 #[tokio::test]

@@ -255,3 +255,67 @@ fn status_shows_it_all() {
     assert_eq!(json["workers"][0]["link"], "connected");
     assert_eq!(json["builders"][0]["running"], Json::from(vec![1]));
 }
+
+#[test]
+fn a_build_is_recorded_under_the_virtual_builder_that_its_properties_name() {
+    let text = farm(&[("w1", 0)], &[("b1", &["w1"]), ("b2", &["w1"])], "");
+    let mut world = World::new(&text);
+    let ask = |world: &mut World, builder: &str, properties: &[(&str, Json)]| {
+        let mut all = Properties::new();
+        for (name, value) in properties {
+            all.set(format!("virtual_builder_{name}"), value.clone(), "x");
+        }
+        let force = Force {
+            scheduler: "force".to_owned(),
+            builder_names: vec![builder.to_owned()],
+            properties: all,
+            ..Force::default()
+        };
+        world.event(Event::Force { force: Box::new(force), reply: ReplyId(0) });
+    };
+    let recorded = |world: &World| {
+        let mut lines = Vec::new();
+        for write in &world.batch.writes {
+            match write {
+                Write::VirtualBuilder { id, name, description, project, tags } => {
+                    lines.push(format!("{id} is {name}: {description:?} {project:?} {tags:?}"));
+                }
+                Write::Build { builder, number, .. } => lines.push(format!("builder {builder} #{number}")),
+                Write::BuildProperty { name, value, .. }
+                    if name == "buildnumber" || name == "buildername" =>
+                {
+                    lines.push(format!("{name} {value}"));
+                }
+                _ => {}
+            }
+        }
+        lines
+    };
+    world.connect(1, "w1");
+    ask(&mut world, "b1", &[("name", "v".into()), ("tags", vec!["t"].into()), ("project", "p".into())]);
+    assert_eq!(
+        recorded(&world),
+        [
+            r#"3 is v: None Some("p") ["t", "_virtual_"]"#,
+            "builder 3 #1",
+            r#"buildername "b1""#,
+            "buildnumber 1",
+        ]
+    );
+    let order = last_order(&world.batch);
+    assert_eq!((order.builder_id, &*order.builder.name), (BuilderId(3), "b1"));
+    world.why(1, "v #1 is building it");
+    assert_eq!(world.core.running()[0].builder, "v");
+
+    // Of another builder, said as before: only its number. What is free, and who waits, goes by the real ones.
+    ask(&mut world, "b2", &[("name", "v".into()), ("tags", vec!["t"].into()), ("project", "p".into())]);
+    assert_eq!(recorded(&world)[0], "builder 3 #2");
+    ask(&mut world, "b1", &[("name", "".into())]);
+    world.expect_actions("Forced { buildset: BuildsetId(3), requests: [(\"b1\", BuildRequestId(3))] }");
+    world.finish(1, Results::Success);
+    assert_eq!(recorded(&world)[0], "builder 1 #1");
+    // A builder of the configuration stays what it is, and counts on.
+    world.finish(2, Results::Success).finish(3, Results::Success);
+    ask(&mut world, "b2", &[("name", "b1".into()), ("description", "other".into())]);
+    assert_eq!(recorded(&world)[0], "builder 1 #2");
+}

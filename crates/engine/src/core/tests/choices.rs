@@ -282,3 +282,21 @@ fn a_failure_cancels_the_rest_of_its_buildset() {
     world.finish(5, Results::Failure);
     assert!(cancelled(&world, 6));
 }
+
+#[test]
+fn a_worker_that_somebody_chose_builds_it() {
+    let chosen = "canStartBuild = { expression = \"not prop.workername or prop.workername == worker.name\" }";
+    let mut world = world("", chosen);
+    world.connect(1, "w1").connect(2, "w2");
+    let ask = |world: &mut World, worker: &str| {
+        let mut force =
+            Force { scheduler: "force".to_owned(), builder_names: vec!["a".to_owned()], ..Force::default() };
+        force.properties.set("workername", worker, "x");
+        world.event(Event::Force { force: Box::new(force), reply: ReplyId(0) });
+    };
+    ask(&mut world, "w2");
+    ask(&mut world, "w2");
+    assert_eq!((world.runs(), world.waiting()), (vec!["a on w2".to_owned()], vec![2]));
+    world.ask("a", "main", 0);
+    assert_eq!((world.runs(), world.waiting()), (vec!["a on w2".to_owned(), "a on w1".to_owned()], vec![2]));
+}
