@@ -17,7 +17,7 @@ const READ: usize = 64 * 1024;
 /// Room for each read before that. Thousands of connections that never say a word stay cheap.
 const FIRST_READ: usize = 1024;
 
-/// Below this much room a read is not worth the system call. So much is kept for a peer that says little.
+/// Below this much room a read is not worth the system call.
 const LEAST_READ: usize = 4096;
 
 /// A connection ended otherwise than by the peer closing it between two messages.
@@ -231,7 +231,14 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Transport<S> {
     fn poll_read(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         self.make_room();
         let spare = self.input.capacity() - self.input.len();
-        match ready!(pin!(self.io.read_buf(&mut self.input)).poll(cx)) {
+        let Poll::Ready(read) = pin!(self.io.read_buf(&mut self.input)).poll(cx) else {
+            if self.input.is_empty() && self.room <= LEAST_READ {
+                // Thousands of peers that say nothing for minutes keep no buffer for what they will say.
+                self.input = BytesMut::new();
+            }
+            return Poll::Pending;
+        };
+        match read {
             Ok(0) => self.ended = true,
             Ok(read) if read == spare => self.room = (self.room * 2).min(READ),
             Ok(read) if read < self.room / 4 => self.room = (self.room / 2).max(LEAST_READ),
@@ -247,9 +254,6 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Transport<S> {
     /// for more than has arrived of it already.
     fn make_room(&mut self) {
         let usual = if self.broker.awaits_peer() { FIRST_READ } else { self.room };
-        if self.input.is_empty() && self.input.capacity() > READ / 4 && usual <= LEAST_READ {
-            self.input = BytesMut::new();
-        }
         let missing = self.broker.missing(self.input.len()).min(self.input.len().max(usual));
         let spare = self.input.capacity() - self.input.len();
         if spare < missing.max(LEAST_READ.min(usual)) {

@@ -1,6 +1,7 @@
 //! What a session tells its owner.
 
 use std::fmt;
+use std::sync::Arc;
 
 use bytes::Bytes;
 use perspective_broker::{Failure, ReplyId};
@@ -23,7 +24,7 @@ impl fmt::Display for CommandId {
 #[non_exhaustive]
 pub enum Event {
     /// The worker described itself; builders can be set. First event of a session.
-    Attached(Box<WorkerInfo>),
+    Attached(Arc<WorkerInfo>),
     /// The worker took the builder list of the oldest `set_builders` that was not answered yet.
     BuildersSet,
     /// The worker refused a builder list; the one before it holds.

@@ -266,7 +266,7 @@ impl<'a, S: Io> Connection<'a, S> {
                 self.shared.report(Event::Attached { session, info: info.to_json(), boot }).await;
                 if let Some(sender) = self.order_sender.take() {
                     let events = self.shared.limits.command_events;
-                    self.place.publish(WorkerLink::new(*info, Arc::clone(&self.lost), sender, events));
+                    self.place.publish(WorkerLink::new(info, Arc::clone(&self.lost), sender, events));
                 }
                 self.give_builders()?;
             }

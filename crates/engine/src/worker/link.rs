@@ -21,7 +21,7 @@ pub struct WorkerLink {
 
 #[derive(Debug)]
 struct Shared {
-    info: WorkerInfo,
+    info: Arc<WorkerInfo>,
     lost: Arc<OnceLock<String>>,
 }
 
@@ -104,7 +104,7 @@ pub struct RunningCommand {
 
 impl WorkerLink {
     pub(super) fn new(
-        info: WorkerInfo,
+        info: Arc<WorkerInfo>,
         lost: Arc<OnceLock<String>>,
         orders: mpsc::Sender<LinkOrder>,
         command_events: usize,

@@ -1,5 +1,7 @@
 //! The beginning of a session: the worker describes itself, in the words of its age.
 
+use std::sync::Arc;
+
 use perspective_broker::{Broker, Failure, Value};
 
 use super::{Pending, Session, is_no_such_method};
@@ -32,7 +34,7 @@ impl Question {
 
 #[derive(Debug, Default)]
 pub(super) struct Attach {
-    info: WorkerInfo,
+    info: Arc<WorkerInfo>,
     open_questions: usize,
     done: bool,
 }
@@ -51,7 +53,7 @@ impl Session {
     }
 
     pub(super) fn told(&mut self, question: Question, answer: &Value) {
-        let info = &mut self.attach.info;
+        let info = Arc::make_mut(&mut self.attach.info);
         // A worker on Python 3 never has a byte string for a key, one on Python 2 has some at least.
         info.python2 |= has_bytes_key(answer);
         match (question, answer.as_dict()) {
@@ -78,7 +80,7 @@ impl Session {
                 self.ask(broker, Question::SlaveInfo)?;
             } else {
                 // Its environment or its info files are not UTF-8; what is needed to work with it is elsewhere too.
-                self.attach.info.worker_words = true;
+                Arc::make_mut(&mut self.attach.info).worker_words = true;
             }
             self.ask(broker, Question::Commands)?;
             self.ask(broker, Question::Version)?;
@@ -91,7 +93,7 @@ impl Session {
         self.attach.open_questions = self.attach.open_questions.saturating_sub(1);
         if self.attach.open_questions == 0 && !self.attach.done {
             self.attach.done = true;
-            self.events.push_back(Event::Attached(Box::new(self.attach.info.clone())));
+            self.events.push_back(Event::Attached(Arc::clone(&self.attach.info)));
         }
     }
 }

@@ -78,7 +78,7 @@ impl Attached {
         let mut attached = Self { kind, worker, info, session, transport, ended: false };
         attached.session.start(attached.transport.broker()).unwrap();
         match attached.next().await {
-            Event::Attached(info) => attached.info = *info,
+            Event::Attached(info) => attached.info = (*info).clone(),
             other => panic!("{}: {other:?} in place of the attachment", kind.name),
         }
         attached
