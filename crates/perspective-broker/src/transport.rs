@@ -63,7 +63,8 @@ pub enum TransportError {
 /// ```
 pub struct Transport<S> {
     io: S,
-    broker: Broker,
+    /// Apart, so that futures that hand the transport on stay small.
+    broker: Box<Broker>,
     input: BytesMut,
     /// Room for the next read: more after each that filled it, less after one that did not need it.
     room: usize,
@@ -92,7 +93,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Transport<S> {
     pub fn new(io: S, broker: Broker) -> Self {
         Self {
             io,
-            broker,
+            broker: Box::new(broker),
             input: BytesMut::new(),
             room: LEAST_READ,
             ended: false,

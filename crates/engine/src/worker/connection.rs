@@ -189,7 +189,7 @@ impl<'a, S: Io> Connection<'a, S> {
         place: Place,
         builders: Vec<BuilderDir>,
         lost: Arc<OnceLock<String>>,
-    ) -> Result<Self, Ending> {
+    ) -> Result<Box<Self>, Ending> {
         let broker = transport.broker();
         let perspective = broker.export();
         let mut session = Session::new(mind, perspective, shared.limits.session);
@@ -199,7 +199,7 @@ impl<'a, S: Io> Connection<'a, S> {
         session.start(broker).map_err(|error| causes::in_a_line(&error))?;
         let (order_sender, orders) = mpsc::channel(LINK_ORDERS);
         let heard = Instant::now();
-        Ok(Self {
+        Ok(Box::new(Self {
             transport,
             session,
             identity,
@@ -214,11 +214,11 @@ impl<'a, S: Io> Connection<'a, S> {
             ready: false,
             heard,
             deadline: Some((heard + shared.limits.attach, "it did not attach in time")),
-        })
+        }))
     }
 
     /// Serves the worker; why it ended.
-    async fn run(mut self, lost: &OnceLock<String>) -> Ending {
+    async fn run(mut self: Box<Self>, lost: &OnceLock<String>) -> Ending {
         let why = match self.serve().await {
             Ok(never) => match never {},
             Err(why) => why,
