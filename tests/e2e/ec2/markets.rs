@@ -51,10 +51,38 @@ fn where_the_market_has_nothing_the_list_price_is_paid() {
 
 #[test]
 fn a_build_whose_machine_is_taken_back_is_built_elsewhere_once() {
+    taken_back(SPOT, |site, machine| {
+        site.lab.interrupt(machine, NOTICE).expect("it runs");
+    });
+}
+
+#[test]
+fn a_build_whose_machine_is_taken_back_as_a_queue_says_is_built_elsewhere_once() {
+    let ec2 = format!("{SPOT}\ninterruption-queue = \"https://sqs.us-east-1.amazonaws.com/1/ganger-p\"");
+    let site = taken_back(&ec2, |site, machine| {
+        let said = jiff::Timestamp::now() + NOTICE - Duration::from_secs(120);
+        let event = serde_json::json!({
+            "source": "aws.ec2", "detail-type": "EC2 Spot Instance Interruption Warning", "time": said.to_string(),
+            "detail": {"instance-id": machine, "instance-action": "terminate"},
+        });
+        let proxy = site.lab.proxy();
+        proxy.make_queue("ganger-p").expect("moto has queues");
+        proxy.send_message("ganger-p", &event.to_string()).expect("moto takes it");
+    });
+    let log = site.farm.log_text();
+    let told = log.matches("interruption-queue: ReceiveMessage").count();
+    assert_eq!(told, 1, "that there was no queue at first is told once: {log}");
+    assert!(log.contains("interruption-queue: works again"), "{log}");
+}
+
+/// How long before its end a machine's end is said.
+const NOTICE: Duration = Duration::from_secs(20);
+
+fn taken_back(ec2: &str, warn: impl Fn(&Site, &str)) -> Site {
     let mut site = Site::start(&Wishes {
         max: 2,
         pool: "build_wait_timeout = 2",
-        ec2: SPOT,
+        ec2,
         // Longer than the market gives the first machine.
         command: "sleep 12",
         ..Wishes::default()
@@ -62,7 +90,7 @@ fn a_build_whose_machine_is_taken_back_is_built_elsewhere_once() {
     site.farm.ask("b", 1, &[]);
     site.farm.eventually("a build runs", |farm| farm.newest("b"));
     let first = site.machines().into_iter().next().expect("a machine");
-    site.lab.interrupt(&first, Duration::from_secs(20)).expect("it runs");
+    warn(&site, &first);
     site.farm.eventually("the replacement is there before the first one is gone", |farm| {
         (farm.pool()["live"].as_i64()? >= 2).then_some(())
     });
@@ -75,4 +103,5 @@ fn a_build_whose_machine_is_taken_back_is_built_elsewhere_once() {
     assert_eq!(builds.iter().filter(|build| build["results"] == 0).count(), 1, "{builds:?}");
     assert_ne!(site.farm.property("b", &builds[1], "instance_id"), first.as_str());
     site.wait_for_nothing();
+    site
 }
