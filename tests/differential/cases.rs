@@ -21,7 +21,7 @@ pub(crate) struct Cases {
     pub(crate) changes: Vec<Map<String, Value>>,
     /// How many buildsets schedulers make of them.
     scheduled: usize,
-    /// What the comparison of all tables is called, where there is one.
+    /// What the comparison of all tables is called, where all cases are run.
     pub(crate) tables: Option<String>,
     /// Only some of them were asked for.
     pub(crate) partial: bool,
@@ -77,8 +77,7 @@ impl Cases {
         builders.retain(|case| asked.is_empty() || asked.iter().any(|prefix| case.name.starts_with(prefix)));
         ensure!(!builders.is_empty(), "there is no such case in {file}");
         let partial = builders.len() < all;
-        let tables = tables.get("tables").and_then(Value::as_bool).unwrap_or_default() && !partial;
-        let tables = tables.then(|| format!("{file}-tables"));
+        let tables = (!partial).then(|| format!("{file}-tables"));
         Ok(Self { builders, schedulers, changes, scheduled: scheduled.try_into()?, tables, partial })
     }
 

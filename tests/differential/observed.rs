@@ -259,7 +259,7 @@ fn in_order_of_streams(text: &str) -> String {
 }
 
 /// Links of a step. Those to builds of one buildset come in the order of their builders' numbers, which are chance.
-fn in_any_order(mut links: Vec<Value>) -> Value {
+pub(crate) fn in_any_order(mut links: Vec<Value>) -> Value {
     let is_build = |link: &Value| link["url"].as_str().is_some_and(|url| url.contains("/builds/"));
     for builds in links.chunk_by_mut(|one, next| is_build(one) && is_build(next)) {
         builds.sort_by_key(|build| build["name"].to_string());

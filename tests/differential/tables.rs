@@ -6,6 +6,8 @@ use std::collections::BTreeMap;
 use rusqlite::{Connection, types::ValueRef};
 use serde_json::{Map, Value, json};
 
+use crate::observed::in_any_order;
+
 /// A table whose rows are referred to, and the columns that name a row.
 struct Named {
     table: &'static str,
@@ -171,6 +173,12 @@ impl Reader<'_> {
             {
                 let time: Value = serde_json::from_str(text)?;
                 values.insert("value_json".into(), json!({ "a time, whole": time.is_i64() }));
+            }
+            if let Some(Value::String(text)) =
+                values.get("urls_json").filter(|text| text.to_string().contains("/builds/"))
+            {
+                let links = in_any_order(serde_json::from_str(text)?);
+                values.insert("urls_json".into(), links);
             }
             let words = columns.iter().map(|column| match &values[*column] {
                 Value::String(text) => text.lines().next().unwrap_or_default().to_owned(),

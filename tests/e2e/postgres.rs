@@ -83,6 +83,13 @@ fn a_farm_on_a_server_goes_on_after_a_crash_and_without_its_sessions() {
         assert_eq!(place.sql(what), found, "{what}");
     }
 
+    farm.eventually("the chunks of each log that was watched are one", |_| {
+        let scattered = "SELECT count(*) FROM (SELECT logid FROM logchunks JOIN logs ON logs.id = logid \
+                         JOIN steps ON steps.id = stepid WHERE steps.results = 0 \
+                         GROUP BY logid HAVING count(*) > 1) AS scattered";
+        (place.sql(scattered) == "0").then_some(())
+    });
+
     farm.signal("TERM");
     let ended = farm.wait_for_end();
     assert!(ended.success(), "{ended}: {}", farm.log_text());
