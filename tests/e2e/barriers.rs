@@ -192,8 +192,15 @@ impl Run {
         self.farm.wait_for_end();
     }
 
-    /// The life of the next master, which has to finish everything.
-    fn second_life(&mut self) {
+    /// A master that ends when it has cleaned up after the one before, and has told nobody.
+    fn short_life(&mut self) {
+        let trace = self.trace();
+        start(&mut self.farm, &trace, Some(Barrier::Sync(1)));
+        self.farm.wait_for_end();
+    }
+
+    /// The life of the last master, which has to finish everything.
+    fn last_life(&mut self) {
         self.farm.restart();
         for (at, (_, count)) in ASKED.iter().enumerate() {
             match number(&self.database(), count) {
@@ -342,7 +349,7 @@ fn ends_everywhere(choose: impl Fn((Vec<Barrier>, Vec<Barrier>)) -> Vec<Barrier>
     let mut whole = Run::new();
     whole.first_life(None);
     let barriers = choose(barriers(&whole.trace()));
-    whole.second_life();
+    whole.last_life();
     assert!(barriers.len() >= SOME, "a run has more commits: {barriers:?}");
     let all = std::env::var_os(ALL).is_some();
     let step = if all { 1 } else { barriers.len().div_ceil(SOME) };
@@ -350,7 +357,8 @@ fn ends_everywhere(choose: impl Fn((Vec<Barrier>, Vec<Barrier>)) -> Vec<Barrier>
         eprintln!("the master ends at {barrier:?}");
         let mut run = Run::new();
         run.first_life(Some(barrier));
-        run.second_life();
+        run.short_life();
+        run.last_life();
     }
 }
 

@@ -8,7 +8,7 @@
 //! wait ordered by their first request, and its workers that have room ordered by load. Nothing that could start is ever
 //! left over by an event, so an event only looks at the pairs that it makes possible itself: those of the one worker
 //! that got room, or of the one builder that got a request. `nextWorker`, `canStartBuild` and locks of workers are worth more
-//! looks to whoever uses them ([`dispatch`]).
+//! looks to whoever uses them (`dispatch`).
 
 mod action;
 mod builders;
