@@ -160,3 +160,38 @@ fn urgent_requests_are_built_first() {
     let order = [1, 2, 3].map(|number| farm.detail("b", number)["properties"]["urgency"]["value"].clone());
     assert_eq!(order, ["high", "middle", "low"]);
 }
+
+#[test]
+fn a_virtual_builder_has_numbers_of_its_own_that_go_on_after_a_restart() {
+    let mut farm = Farm::start(&shell_builder("b", &[("one", "true")]));
+    let worker = farm.worker(WorkerKind::NEWEST);
+    let args = ["-p", "virtual_builder_name=shown", "-p", "virtual_builder_tags=[\"t\"]"];
+    let ask = |farm: &mut Farm, number: i64| {
+        let output = farm.ganger(&[&["force", "b"][..], &args].concat());
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        let build = farm.eventually("the build is complete", |farm| {
+            let found = farm.try_json(&["builds", "shown"])?;
+            let build = found["builds"].as_array()?.iter().find(|build| build["number"] == number)?.clone();
+            (build["results"] == 0).then_some(build)
+        });
+        assert_eq!(build["builder"], "shown");
+        farm.detail("shown", number)
+    };
+    let first = ask(&mut farm, 1);
+    assert_eq!(first["properties"]["buildername"]["value"], "b");
+    assert_eq!(farm.build("b", &[])["number"], 1);
+    drop(worker);
+    farm.kill();
+    farm.restart();
+    let _worker = farm.worker(WorkerKind::NEWEST);
+    ask(&mut farm, 2);
+    let connection = rusqlite::Connection::open(farm.path("state.sqlite")).expect("a database");
+    let tags: Vec<String> = connection
+        .prepare(
+            "SELECT tags.name FROM tags JOIN builders_tags ON tagid = tags.id JOIN builders ON builders.id = builderid \
+             WHERE builders.name = 'shown' ORDER BY tags.name",
+        )
+        .and_then(|mut rows| rows.query_map([], |row| row.get(0))?.collect())
+        .expect("rows");
+    assert_eq!(tags, ["_virtual_", "t"]);
+}

@@ -185,7 +185,7 @@ keepalive_interval = 2
             .expect("the program is built")
     }
 
-    fn try_json(&self, args: &[&str]) -> Option<Value> {
+    pub(crate) fn try_json(&self, args: &[&str]) -> Option<Value> {
         let output = self.ganger(&[args, &["--json"]].concat());
         if !output.status.success() {
             return None;
