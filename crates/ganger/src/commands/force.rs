@@ -131,7 +131,13 @@ impl Force {
             self.scheduler.as_ref().is_none_or(|name| one.name == *name)
                 && self.builders.iter().all(|builder| one.builder_names.contains(builder))
         };
-        for scheduler in all.iter().filter(is_meant) {
+        let meant: Vec<&ForceScheduler> = all.iter().filter(is_meant).collect();
+        if meant.is_empty() && !self.remote.json {
+            let names: Vec<&str> = all.iter().map(|one| one.name.as_str()).collect();
+            let text = format!("no force scheduler is meant; there are {}", names.join(", "));
+            return Err(Failure::text(Exit::NotFound, text));
+        }
+        for scheduler in meant {
             if self.remote.json {
                 output::json(scheduler)?;
                 continue;
