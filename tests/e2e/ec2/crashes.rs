@@ -36,6 +36,8 @@ const BUYING: [Moment; 4] = [
         arm: |proxy| {
             proxy.fail(Fault::on(BUY).after().dropped());
             proxy.fail(Fault::on(BUY).held().dropped());
+            // Otherwise the machine may be found first, and nothing is left to be made again.
+            proxy.fail(Fault::on("DescribeInstances").times(1000).held());
         },
         reached: |site, [before, _]| site.wait_for_call(BUY, before + 1, ""),
         builds_on: true,
