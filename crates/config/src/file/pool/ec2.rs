@@ -442,13 +442,14 @@ fn placement(table: &Table<'_>, common: Option<&Table<'_>>) -> Option<Placement>
     let subnets = texts("subnet_id");
     // A placement's own zones stand instead of subnets that are common to all.
     let own_zones = table.value("zones").is_some();
+    let region = region?;
     Some(Placement {
-        region: region?,
+        interruption_queue: of("interruption-queue").and_then(|table| super::queue::url(table, &region)),
+        region,
         zones: if table.value("subnet_id").is_some() { Vec::new() } else { texts("zones") },
         subnets: if own_zones { Vec::new() } else { subnets },
         security_groups,
         image,
-        interruption_queue: of("interruption-queue").and_then(super::queue::url),
         key_name: text("keypair_name"),
     })
 }

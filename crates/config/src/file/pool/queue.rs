@@ -8,15 +8,20 @@ use crate::{
     value::{Reading, Value},
 };
 
-/// The URL of a queue.
-pub(super) fn url(table: &Table<'_>) -> Option<String> {
+/// The URL of a queue for machines of a region.
+pub(super) fn url(table: &Table<'_>, region: &str) -> Option<String> {
     let (url, span) = table.text("interruption-queue")?;
-    if !url.starts_with("https://") && !url.starts_with("http://") {
-        table
-            .reading()
-            .sink
-            .error(span, format!("{url:?} is no URL of a queue"))
+    let sink = &table.reading().sink;
+    let Some((_, rest)) = url.split_once("://").filter(|(scheme, _)| matches!(*scheme, "http" | "https"))
+    else {
+        sink.error(span, format!("{url:?} is no URL of a queue"))
             .help("such as \"https://sqs.eu-central-1.amazonaws.com/123456789012/ganger-linux\"");
+        return None;
+    };
+    let host = rest.split('/').next().and_then(|host| host.strip_prefix("sqs.")?.split_once(".amazonaws."));
+    if let Some((other, _)) = host.filter(|(other, _)| *other != region) {
+        sink.error(span, format!("the queue is in {other:?}, and machines are in {region:?}"))
+            .help("each region has a queue of its own, in its `[[pool.ec2.placement]]`");
     }
     Some(url.to_owned())
 }

@@ -308,6 +308,10 @@ fn queues_are_urls_and_of_one_pool_each() {
     let placed = template(&queued).placements.remove(0);
     assert_eq!(placed.interruption_queue.as_deref(), Some(queue));
     has(&wrong(1, &format!("{LEAST}interruption-queue = \"q\"\n")), "\"q\" is no URL of a queue");
+    has(
+        &wrong(1, &format!("{LEAST}interruption-queue = {:?}\n", queue.replace(".r.", ".q."))),
+        "the queue is in \"q\", and machines are in \"r\"",
+    );
     let two = format!("{}[[pool]]\nname = \"other\"\nmax = 1\n[pool.ec2]\n{queued}", pool(1, &queued));
     has(&errors(&two), "pool \"p\" has the interruption-queue");
 }
