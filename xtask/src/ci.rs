@@ -127,6 +127,7 @@ fn prerequisites() -> Result<()> {
     system_program(&["git", "--version"], "git")?;
     system_program(&["python3", "-c", "import ensurepip, venv"], "python3-venv")?;
     system_program(&["dockerd", "--version"], "docker.io")?;
+    system_program(&["docker-registry", "--version"], "docker-registry")?;
     system_program(&["podman", "--version"], "podman")?;
     system_program(&["busybox", "true"], "busybox-static")?;
     system_program(&["strace", "--version"], "strace")?;

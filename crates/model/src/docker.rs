@@ -3,6 +3,8 @@
 
 use std::{collections::BTreeMap, path::PathBuf, time::Duration};
 
+use secrecy::{ExposeSecret as _, SecretString};
+
 use crate::pool::Money;
 
 /// What a pool's containers are made from.
@@ -16,6 +18,8 @@ pub struct Template {
     pub image: String,
     /// When the image is pulled.
     pub pull: Pull,
+    /// Who pulls it; `None` is nobody in particular.
+    pub registry: Option<Registry>,
     /// What runs in the container; empty is the image's own command.
     pub command: Vec<String>,
     /// How the worker is told who it is.
@@ -78,6 +82,7 @@ impl Template {
             tls: None,
             image: image.to_owned(),
             pull: Pull::default(),
+            registry: None,
             command: Vec::new(),
             credentials: Credentials::default(),
             environment: BTreeMap::new(),
@@ -134,6 +139,21 @@ pub enum Pull {
     Missing,
     /// Before each launch.
     Always,
+}
+
+/// A user of the registry that the image is of.
+#[derive(Clone, Debug)]
+pub struct Registry {
+    /// The name.
+    pub user: String,
+    /// The password, or a token that the registry takes for one.
+    pub password: SecretString,
+}
+
+impl PartialEq for Registry {
+    fn eq(&self, other: &Self) -> bool {
+        self.user == other.user && self.password.expose_secret() == other.password.expose_secret()
+    }
 }
 
 /// How a worker is told who it is.

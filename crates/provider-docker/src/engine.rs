@@ -5,7 +5,7 @@ use std::{error::Error as _, io, time::Duration};
 use bollard::{API_DEFAULT_VERSION, Docker, errors::Error};
 use pools::{ProviderError, provider::ErrorKind};
 
-use crate::Settings;
+use crate::{Settings, registry};
 
 /// Seconds that an answer may take; a stop takes its grace.
 const TIMEOUT: u64 = 120;
@@ -26,7 +26,9 @@ pub(crate) async fn connect(settings: &Settings) -> Result<Docker, ProviderError
         None => Docker::connect_with_http(host, TIMEOUT, API_DEFAULT_VERSION),
     };
     match found {
-        Ok(engine) => engine.negotiate_version().await.map_err(explain),
+        Ok(engine) => {
+            engine.with_request_modifier(registry::url_safe).negotiate_version().await.map_err(explain)
+        }
         Err(error) => Err(explain(error)),
     }
 }

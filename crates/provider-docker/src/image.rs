@@ -10,10 +10,13 @@ use futures_util::{
     FutureExt as _, StreamExt as _,
     future::{BoxFuture, Shared},
 };
-use model::docker::Pull;
+use model::docker::{Pull, Registry, Template};
 use pools::{ProviderError, provider::ErrorKind};
 
-use crate::engine::{explain, status};
+use crate::{
+    engine::{explain, status},
+    registry,
+};
 
 /// A pull, for all who wait for it.
 type Pulling = Shared<BoxFuture<'static, Result<(), ProviderError>>>;
@@ -34,8 +37,9 @@ impl Images {
         &self,
         engine: &Docker,
         name: &str,
-        pull: Pull,
+        template: &Template,
     ) -> Result<ImageInspect, ProviderError> {
+        let pull = template.pull;
         if pull != Pull::Always {
             match engine.inspect_image(name).await {
                 Ok(image) => return Ok(image),
@@ -46,17 +50,23 @@ impl Images {
                 Err(error) => return Err(explain(error)),
             }
         }
-        self.pull(engine, name).await?;
+        self.pull(engine, name, registry::of(template, name)).await?;
         engine.inspect_image(name).await.map_err(explain)
     }
 
-    async fn pull(&self, engine: &Docker, name: &str) -> Result<(), ProviderError> {
+    async fn pull(
+        &self,
+        engine: &Docker,
+        name: &str,
+        registry: Option<&Registry>,
+    ) -> Result<(), ProviderError> {
         let pulling = {
             let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
             let begin = || {
                 let (engine, name, images) = (engine.clone(), name.to_owned(), self.clone());
+                let registry = registry.cloned();
                 let task = tokio::spawn(async move {
-                    let result = pull(&engine, &name).await;
+                    let result = pull(&engine, &name, registry.as_ref()).await;
                     images.0.lock().unwrap_or_else(PoisonError::into_inner).remove(&name);
                     result
                 });
@@ -68,7 +78,7 @@ impl Images {
     }
 }
 
-async fn pull(engine: &Docker, name: &str) -> Result<(), ProviderError> {
+async fn pull(engine: &Docker, name: &str, registry: Option<&Registry>) -> Result<(), ProviderError> {
     // Without a tag the engine would pull all of them.
     let last = name.rsplit('/').next().unwrap_or_default();
     let options = CreateImageOptions {
@@ -76,9 +86,10 @@ async fn pull(engine: &Docker, name: &str) -> Result<(), ProviderError> {
         tag: (!last.contains([':', '@'])).then(|| "latest".to_owned()),
         ..CreateImageOptions::default()
     };
-    let mut steps = std::pin::pin!(engine.create_image(Some(options), None, None));
+    let credentials = registry.map(|registry| registry::credentials(registry, name));
+    let mut steps = std::pin::pin!(engine.create_image(Some(options), None, credentials));
     while let Some(step) = steps.next().await {
-        step.map_err(explain)?;
+        step.map_err(|error| registry::explain_pull(error, name, registry))?;
     }
     Ok(())
 }

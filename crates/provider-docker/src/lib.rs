@@ -20,6 +20,7 @@ mod image;
 mod owner;
 mod preflight;
 mod provider;
+mod registry;
 mod settings;
 
 pub use crate::{

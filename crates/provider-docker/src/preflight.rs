@@ -7,6 +7,7 @@ use pools::{Finding, ProviderError, provider::ErrorKind};
 use crate::{
     Settings,
     engine::{self, explain, status},
+    registry,
 };
 
 /// Asks the engine whether machines like this can be had, up to `max` at once. Starts nothing, makes nothing.
@@ -47,7 +48,16 @@ fn words(info: &SystemInfo) -> String {
 
 async fn image(engine: &Docker, template: &Template) -> Finding {
     let (name, subject) = (&template.image, "image");
-    match engine.inspect_image(name).await {
+    let inspected = engine.inspect_image(name).await;
+    let pulls = match (&inspected, template.pull) {
+        (_, Pull::Never) => false,
+        (Ok(_), pull) => pull == Pull::Always,
+        (Err(error), _) => status(error) == Some(404),
+    };
+    if pulls && let Some(error) = refused(engine, template).await {
+        return Finding::bad(subject, error.text, "a launch would pull it in vain");
+    }
+    match inspected {
         Ok(image) => {
             let user = template.user.clone();
             let user = user.or_else(|| image.config.and_then(|config| config.user));
@@ -71,6 +81,15 @@ async fn image(engine: &Docker, template: &Template) -> Finding {
             Finding::bad(subject, explain(error).to_string(), "`docker image inspect` shows the same")
         }
     }
+}
+
+/// Why the registry would not let the image be pulled. What else may go wrong may be right by then; Podman cannot ask.
+async fn refused(engine: &Docker, template: &Template) -> Option<ProviderError> {
+    let (name, registry) = (&template.image, template.registry.as_ref());
+    let credentials = registry.map(|registry| registry::credentials(registry, name));
+    let error = engine.inspect_registry_image(name, credentials).await.err()?;
+    let error = registry::explain_pull(error, name, registry);
+    (error.code == registry::REFUSED).then_some(error)
 }
 
 /// A network of the engine's own kinds is always there.

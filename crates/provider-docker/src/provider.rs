@@ -127,7 +127,7 @@ impl Inner {
         let template = &self.settings.template;
         // After a bad image that is the one before.
         let name = if request.image.is_empty() { &template.image } else { &request.image };
-        let image = self.images.get(self.engine().await?, name, template.pull).await?;
+        let image = self.images.get(self.engine().await?, name, template).await?;
         let user = template.user.clone();
         let user = user.or_else(|| image.config.and_then(|config| config.user)).unwrap_or_default();
         Ok(Image { name: name.clone(), user })

@@ -1,5 +1,7 @@
-//! Machines as real containers of a Docker engine that the tests start. Takes root, dockerd and a static BusyBox.
+//! Machines as real containers of a Docker engine that the tests start. Takes root, dockerd, docker-registry and a static
+//! BusyBox.
 
 mod conformance;
 mod documents;
 mod engine;
+mod registry;

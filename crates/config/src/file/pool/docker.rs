@@ -3,11 +3,12 @@
 use std::{collections::BTreeMap, fs::File, path::PathBuf, time::Duration};
 
 use ::model::{
-    docker::{Credentials, Device, Pull, Template, Tls, Ulimit},
+    docker::{Credentials, Device, Pull, Registry, Template, Tls, Ulimit},
     pool::Money,
 };
 
 use crate::{
+    file::secret,
     renderable::Renderable,
     schema::{Fallback, Key, Kind, Special},
     table::{Keys, Table},
@@ -16,6 +17,9 @@ use crate::{
 
 /// Where an engine listens unless something else is said.
 const HOST: &str = "unix:///var/run/docker.sock";
+
+/// The password at the registry.
+const PASSWORD: [&str; 3] = ["registry-password", "registry-password-file", "registry-password-env"];
 
 /// Less memory than this no worker can live in.
 const LEAST_MEMORY: u64 = 16 << 20;
@@ -72,6 +76,15 @@ pub(in crate::file) const DOCKER: Keys = Keys {
                 .default(Fallback::Bool(false)),
             Key::new("alwaysPull", Kind::Bool, "whether it is pulled before each launch; needs `autopull`")
                 .default(Fallback::Bool(false)),
+            Key::new(
+                "registry-user",
+                Kind::Text,
+                "who pulls the image, see [docker.md](docker.md#images-of-a-private-registry); needs `autopull`",
+            )
+            .default(Fallback::Of("nobody in particular")),
+            Key::new(PASSWORD[0], Kind::Text, "the password at the registry, or a token in its place"),
+            Key::new(PASSWORD[1], Kind::Text, "a file with that password"),
+            Key::new(PASSWORD[2], Kind::Text, "an environment variable with that password"),
             Key::new("command", Kind::Texts, "what runs in the container: a program and its arguments")
                 .default(Fallback::Of("what the image says")),
             Key::new(
@@ -190,6 +203,7 @@ pub(super) fn read(value: Value<'_>) -> Option<Template> {
     let template = Template {
         tls: tls.map_or(Some(None), |tls| tls.map(Some))?,
         pull,
+        registry: registry(&table, pull),
         command,
         credentials: match table.choice("credentials") {
             Some("environment") => Credentials::Environment,
@@ -267,6 +281,28 @@ fn host(table: &Table<'_>) -> String {
         .error(span, format!("{host:?} is no engine"))
         .help("`unix:///PATH` or `tcp://HOST:PORT`; `ssh -NL /PATH:/var/run/docker.sock HOST` brings a distant one here");
     HOST.to_owned()
+}
+
+/// Who pulls the image.
+fn registry(table: &Table<'_>, pull: Pull) -> Option<Registry> {
+    let (password, given) = secret::password(table, PASSWORD);
+    let user = table.value("registry-user");
+    let key = PASSWORD.iter().find_map(|key| table.value(key));
+    if let (Some(value), Pull::Never) = (user.or(key), pull) {
+        value.error("nobody asks the registry without `autopull`");
+    }
+    match (user, key) {
+        (Some(user), None) => {
+            user.error("`registry-user` has no password")
+                .help("set one of `registry-password-file`, `registry-password-env` and `registry-password`");
+        }
+        (None, Some(key)) => {
+            key.error("the password is nobody's").help("`registry-user` says whose it is");
+        }
+        _ => {}
+    }
+    let (user, _) = table.text("registry-user").filter(|_| given)?;
+    Some(Registry { user: user.to_owned(), password: password? })
 }
 
 /// Files that can be read, or none.
@@ -397,10 +433,11 @@ fn tmpfs(table: &Table<'_>) -> BTreeMap<String, String> {
     mounts
 }
 
-/// A digest of all that a machine is made from. What it costs, where its engine is, when the image is pulled and when it
-/// ends by itself do not make it another one.
+/// A digest of all that a machine is made from. What it costs, where its engine is, when and by whom the image is pulled,
+/// and when it ends by itself, do not make it another one.
 pub(super) fn digest(template: &Template, image: &str, master: Option<&str>) -> String {
     let other = Template::new("", image);
-    let Template { docker_host, image, tls, pull, price, silence, .. } = other;
-    super::digest(&(master, Template { docker_host, image, tls, pull, price, silence, ..template.clone() }))
+    let Template { docker_host, image, tls, pull, registry, price, silence, .. } = other;
+    let template = Template { docker_host, image, tls, pull, registry, price, silence, ..template.clone() };
+    super::digest(&(master, template))
 }

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use ::model::{
-    docker::{Credentials, Device, Pull, Template, Ulimit},
+    docker::{Credentials, Device, Pull, Registry, Template, Ulimit},
     pool::Money,
 };
 
@@ -47,6 +47,8 @@ docker_host = "unix://var/run/podman.sock"
 image = "registry.example.org/worker:3"
 autopull = true
 alwaysPull = true
+registry-user = "farm"
+registry-password = "sekrit"
 command = ["/start", "%s"]
 credentials = "environment"
 environment = { CCACHE_DIR = "/cache" }
@@ -84,6 +86,7 @@ runtime = "runsc"
     let limit = |name: &str, soft, hard| Ulimit { name: name.to_owned(), soft, hard };
     let expected = Template {
         pull: Pull::Always,
+        registry: Some(Registry { user: "farm".to_owned(), password: "sekrit".into() }),
         command: texts(&["/start", "%s"]),
         credentials: Credentials::Environment,
         environment: [("CCACHE_DIR".to_owned(), "/cache".to_owned())].into(),
@@ -113,6 +116,7 @@ runtime = "runsc"
         ..Template::new("unix:///var/run/podman.sock", "registry.example.org/worker:3")
     };
     assert_eq!(template, expected);
+    assert!(!format!("{template:?}").contains("sekrit"));
 }
 
 #[test]
@@ -121,6 +125,16 @@ fn what_cannot_be_is_refused_where_it_stands() {
         ("docker_host = \"ssh://me@farm\"", "6:15 \"ssh://me@farm\" is no engine"),
         ("docker_host = \"tcp://farm\"", "is no engine"),
         ("alwaysPull = true", "`alwaysPull` does nothing without `autopull`"),
+        ("autopull = true\nregistry-user = \"u\"", "7:17 `registry-user` has no password"),
+        ("autopull = true\nregistry-password = \"s\"", "7:21 the password is nobody's"),
+        (
+            "autopull = true\nregistry-user = \"u\"\nregistry-password-file = \"/no/such\"",
+            "cannot read /no/such",
+        ),
+        (
+            "registry-user = \"u\"\nregistry-password = \"s\"",
+            "6:17 nobody asks the registry without `autopull`",
+        ),
         ("volumes = [\"/a:/b\", \"/srv\"]", "6:21 \"/srv\" is not `/HOST:/CONTAINER`"),
         ("volumes = [\"relative/path:/b\"]", "is not `/HOST:/CONTAINER`"),
         ("volumes = [\"/a:b\"]", "is not `/HOST:/CONTAINER`"),
@@ -159,7 +173,12 @@ fn what_cannot_be_is_refused_where_it_stands() {
 fn what_makes_another_machine_makes_another_template() {
     let of = |docker: &str| good(&pool(docker)).config.pools[0].spec.template.clone();
     let first = of("image = \"i\"");
-    assert_eq!(first, of("image = \"i\"\nprice = 2\nautopull = true\ndocker_host = \"tcp://farm:2375\""));
+    assert_eq!(
+        first,
+        of(
+            "image = \"i\"\nprice = 2\nautopull = true\ndocker_host = \"tcp://farm:2375\"\nregistry-user = \"u\"\nregistry-password = \"s\""
+        )
+    );
     assert_ne!(first, of("image = \"j\""));
     assert_ne!(first, of("image = \"i\"\nmem_limit = \"1g\""));
 }
