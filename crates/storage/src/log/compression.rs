@@ -3,7 +3,7 @@
 use std::{cell::RefCell, io::Read};
 
 use bytes::Bytes;
-use flate2::{Compress, FlushCompress, Status};
+use libdeflater::{CompressionLvl, Compressor};
 
 /// A chunk may not get longer than this when it is unpacked. Buildbot merges chunks by their packed size, so that a
 /// merged one can be far longer than the 64 KiB it started from.
@@ -121,23 +121,20 @@ fn read_bounded(compression: Compression, reader: impl Read, limit: usize) -> Re
 
 // A compressor's tables cost hundreds of kilobytes: one for each thread, not one for each log.
 thread_local! {
-    static DEFLATE: RefCell<Compress> = RefCell::new(Compress::new(flate2::Compression::new(1), true));
+    static DEFLATE: RefCell<Compressor> =
+        RefCell::new(Compressor::new(CompressionLvl::new(1).unwrap_or_default()));
     static ZSTD: RefCell<Option<zstd::bulk::Compressor<'static>>> = RefCell::new(zstd::bulk::Compressor::new(1).ok());
 }
 
+/// A zlib stream, where that is shorter. Whole chunks at once, for which libdeflate needs a fifth less time than zlib-rs
+/// at its fastest, and makes less than three quarters of the bytes.
 fn deflate(content: &[u8]) -> Option<Vec<u8>> {
-    DEFLATE.with_borrow_mut(|deflate| {
-        deflate.reset();
-        // Only what is shorter is of use.
-        let mut out = Vec::with_capacity(content.len());
-        match deflate.compress_vec(content, &mut out, FlushCompress::Finish) {
-            Ok(Status::StreamEnd) => {
-                out.shrink_to_fit();
-                Some(out)
-            }
-            _ => None,
-        }
-    })
+    let mut out = vec![0; content.len()];
+    // It fails where there is not enough room, so for content that does not get shorter.
+    let len = DEFLATE.with_borrow_mut(|deflate| deflate.zlib_compress(content, &mut out)).ok()?;
+    out.truncate(len);
+    out.shrink_to_fit();
+    Some(out)
 }
 
 fn zstd_compress(content: &[u8]) -> Option<Vec<u8>> {
