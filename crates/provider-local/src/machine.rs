@@ -2,7 +2,7 @@
 
 use std::{
     fs::{self, File, OpenOptions},
-    io::{self, Write},
+    io::{self, Read, Write},
     os::unix::fs::{OpenOptionsExt, PermissionsExt, chown},
     path::Path,
 };
@@ -21,6 +21,18 @@ pub(crate) fn fresh(path: &Path) -> io::Result<File> {
         _ => {}
     }
     OpenOptions::new().read(true).append(true).create_new(true).mode(0o600).open(path)
+}
+
+/// Whether a worker lives in a directory that is none of ours.
+pub(crate) fn is_anothers(home: &Path) -> io::Result<bool> {
+    let ours = CONFIGURATION.lines().next().unwrap_or_default().as_bytes();
+    let mut found = Vec::new();
+    match File::open(home.join("buildbot.tac")) {
+        Ok(file) => file.take(ours.len() as u64).read_to_end(&mut found)?,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
+        Err(error) => return Err(error),
+    };
+    Ok(found != ours)
 }
 
 /// A user that workers run as.
@@ -74,4 +86,19 @@ pub(crate) fn write(
         }
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_directory_of_another_worker_is_known() {
+        let home = tempfile::tempdir().expect("a directory");
+        assert!(!is_anothers(home.path()).expect("it can be read"));
+        fs::write(home.path().join("buildbot.tac"), CONFIGURATION).expect("it can be written");
+        assert!(!is_anothers(home.path()).expect("it can be read"));
+        fs::write(home.path().join("buildbot.tac"), "import os\n").expect("it can be written");
+        assert!(is_anothers(home.path()).expect("it can be read"));
+    }
 }

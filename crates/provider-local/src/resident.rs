@@ -85,7 +85,22 @@ struct Running {
 impl Resident {
     /// All that stands against running it here. Nothing is made or changed. Blocks for a moment.
     pub fn problems(&self) -> Vec<SettingsError> {
-        self.settings().problems()
+        let mut problems = self.settings().problems();
+        let directory = self.own_directory();
+        problems.extend(
+            directory
+                .err()
+                .map(|error| SettingsError::Directory { directory: self.directory.clone(), error }),
+        );
+        problems
+    }
+
+    /// The directory may be new, or one of ours: whatever else is there stays as it is.
+    fn own_directory(&self) -> io::Result<()> {
+        if machine::is_anothers(&self.directory)? {
+            return Err(io::Error::other("another worker or master lives there: choose another `workdir`"));
+        }
+        Ok(())
     }
 
     fn settings(&self) -> Settings {
@@ -147,6 +162,7 @@ impl Resident {
         let starter = Starter::new(&settings)?;
         let refuse = |error| StartError::Directory { directory: self.directory.clone(), error };
         fs::DirBuilder::new().recursive(true).mode(0o700).create(&self.directory).map_err(refuse)?;
+        self.own_directory().map_err(refuse)?;
         self.end_last(&starter);
         let document = Document {
             worker: metadata::Worker { name: self.name.clone(), password: self.password.clone() },

@@ -32,8 +32,8 @@ pub(super) struct Cancellers {
     turn: u64,
     /// Branches that requests are watched for.
     branches: BTreeMap<BranchKey, Branch>,
-    /// Those of each request that is watched.
-    watched: BTreeMap<BuildRequestId, Vec<BranchKey>>,
+    /// Those of each request that is watched, and the turn in which it came.
+    watched: BTreeMap<BuildRequestId, (u64, Vec<BranchKey>)>,
 }
 
 /// A branch that requests are watched for.
@@ -41,8 +41,8 @@ pub(super) struct Cancellers {
 struct Branch {
     /// The turn of its last change, as far as somebody watched.
     changed: u64,
-    /// Requests, and the turn in which each came.
-    requests: BTreeMap<(BuilderId, BuildRequestId), u64>,
+    /// Requests of each builder, by the turn in which they came.
+    requests: BTreeSet<(BuilderId, u64, BuildRequestId)>,
 }
 
 impl Cancellers {
@@ -60,9 +60,9 @@ impl Cancellers {
     fn obsolete(&self, builder: BuilderId, stamps: &[SourceStamp]) -> BTreeSet<BuildRequestId> {
         let mut all = BTreeSet::new();
         for branch in stamps.iter().filter_map(key_of).filter_map(|key| self.branches.get(&key)) {
-            let of_builder = (builder, BuildRequestId(i64::MIN))..=(builder, BuildRequestId(i64::MAX));
-            let requests = branch.requests.range(of_builder);
-            all.extend(requests.filter(|(_, since)| **since < branch.changed).map(|((_, id), _)| *id));
+            let first = BuildRequestId(i64::MIN);
+            let before = branch.requests.range((builder, 0, first)..(builder, branch.changed, first));
+            all.extend(before.map(|(_, _, id)| *id));
         }
         all
     }
@@ -79,15 +79,16 @@ impl Cancellers {
             return;
         }
         for key in &keys {
-            self.branches.entry(key.clone()).or_default().requests.insert((builder, id), self.turn);
+            self.branches.entry(key.clone()).or_default().requests.insert((builder, self.turn, id));
         }
-        self.watched.insert(id, keys);
+        self.watched.insert(id, (self.turn, keys));
     }
 
     fn forget(&mut self, builder: BuilderId, id: BuildRequestId) {
-        for key in self.watched.remove(&id).into_iter().flatten() {
+        let Some((since, keys)) = self.watched.remove(&id) else { return };
+        for key in keys {
             if let Some(branch) = self.branches.get_mut(&key) {
-                branch.requests.remove(&(builder, id));
+                branch.requests.remove(&(builder, since, id));
                 if branch.requests.is_empty() {
                     self.branches.remove(&key);
                 }

@@ -32,6 +32,7 @@ mod stamp;
 mod status;
 mod virtual_builders;
 mod why;
+mod widths;
 mod workers;
 
 #[cfg(test)]

@@ -212,6 +212,8 @@ impl Core {
             self.builder_ids.insert(new.name.clone(), id);
             let builder = self.builders.entry(id).or_insert_with(|| Builder::new(&new.name, last));
             builder.position = position;
+            // Its row says what the configuration says from now on.
+            builder.virtual_as = None;
             let old = builder.config.replace(Arc::clone(new));
             match &old {
                 None => changes.push(format!("builder {} added", new.name)),

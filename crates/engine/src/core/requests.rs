@@ -10,6 +10,7 @@ use super::{
     builders::QueueKey,
     facts::{self, Rank},
     schedulers::Upstream,
+    widths,
 };
 use crate::Notice;
 
@@ -72,7 +73,9 @@ pub(super) struct NewBuildset {
 impl Core {
     /// Records a set with a request for each of its builders, and starts what can be started.
     pub(super) fn add_buildset(&mut self, now: Time, new: NewBuildset) -> (BuildsetId, Vec<BuildRequestId>) {
-        let NewBuildset { reason, sourcestamps, changes, properties, builders, priority, .. } = new;
+        let NewBuildset { mut reason, mut sourcestamps, changes, mut properties, builders, .. } = new;
+        let priority = widths::fit_priority(new.priority);
+        widths::fit_buildset(&mut reason, &mut sourcestamps, &mut properties);
         let (parent, waited_for) = (new.parent, new.waited_for);
         let buildset = self.ids.next_buildset();
         self.write(Write::Buildset {

@@ -1,5 +1,7 @@
 //! What the core knows, for people and programs to look at.
 
+use std::collections::BTreeSet;
+
 use model::{
     BuildId, BuildNumber, BuildRequestId, BuilderId, BuildsetId, Results, SchedulerId, Time, WorkerId,
 };
@@ -181,13 +183,15 @@ impl Core {
         status.collect()
     }
 
-    /// All builders of the configuration, in its order, and then those that are gone from it but still have requests or
-    /// builds.
+    /// All builders of the configuration, in its order, and then those that are not in it but have requests or builds:
+    /// they were once, or are virtual.
     pub fn builders(&self) -> Vec<BuilderStatus> {
         let ids = self.config.builders.iter().filter_map(|config| self.builder_ids.get(&config.name));
         let all = ids.filter_map(|id| Some((*id, self.builders.get(id)?)));
-        let gone = self.builders.iter().map(|(id, builder)| (*id, builder)).filter(|(_, builder)| {
-            builder.config.is_none() && !(builder.pending.is_empty() && builder.running.is_empty())
+        let recorded: BTreeSet<BuilderId> = self.builds.values().map(|running| running.recorded).collect();
+        let gone = self.builders.iter().map(|(id, builder)| (*id, builder)).filter(|(id, builder)| {
+            let is_busy = !builder.pending.is_empty() || !builder.running.is_empty() || recorded.contains(id);
+            builder.config.is_none() && is_busy
         });
         let status = all.chain(gone).map(|(id, builder)| {
             let config = builder.config.as_ref();

@@ -23,7 +23,9 @@ pub(crate) use server::Server;
 pub(crate) const PROTOCOL: u32 = 1;
 
 /// Longest line that a master takes, in bytes.
-pub(crate) const REQUEST_LIMIT: usize = 1 << 20;
+///
+/// There is room for a patch of 10 MB, the largest file that a force scheduler takes if it says nothing else.
+pub(crate) const REQUEST_LIMIT: usize = 32 << 20;
 
 /// Longest line that a command takes, in bytes.
 pub(crate) const ANSWER_LIMIT: usize = 16 << 20;

@@ -230,7 +230,8 @@ fn codebase(value: Value<'_>) -> Option<CodebaseParameter> {
     let table = Table::of(value, CODEBASE)?;
     table.choice("type");
     let codebase = table.plain_text("codebase")?.0;
-    let name = table.plain_text("name").map_or(codebase, |(name, _)| name);
+    let name = table.plain_text("name").map(|(name, _)| name);
+    let name = name.filter(|name| !name.is_empty()).unwrap_or(codebase);
     let mut fields = Vec::new();
     for (key, label) in FIELDS {
         let Some(value) = table.value(key) else {

@@ -237,8 +237,13 @@ fn kind(table: &Table<'_>, type_name: &str, parent: &str, own: &str) -> Option<P
     let full_name = full_name(parent, own);
     let choices = |strict| {
         let choices = table.texts("choices").unwrap_or_default();
-        let choices = choices.into_iter().map(|(choice, _)| choice.to_owned()).collect();
-        Choices { choices, strict: table.value("strict").map_or(strict, |_| table.bool("strict")) }
+        let choices = choices.into_iter().map(|(choice, _)| choice.to_owned()).collect::<Vec<_>>();
+        let choices =
+            Choices { choices, strict: table.value("strict").map_or(strict, |_| table.bool("strict")) };
+        if choices.strict && choices.choices.is_empty() {
+            table.missing("choices", "where `strict` is true, they are all that may be said");
+        }
+        choices
     };
     Some(match type_name {
         "AnyPropertyParameter" => {

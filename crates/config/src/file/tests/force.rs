@@ -117,3 +117,11 @@ properties = [
         &["12:13 `codebases` is empty: a build needs at least one [leave it out for one of the empty name]"],
     );
 }
+
+#[test]
+fn a_strict_choice_has_choices() {
+    refused(
+        "properties = [{ type = \"ChoiceStringParameter\", name = \"c\" }]",
+        &["12:15 a parameter lacks choices [where `strict` is true, they are all that may be said]"],
+    );
+}

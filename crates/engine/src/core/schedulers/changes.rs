@@ -13,12 +13,13 @@ use storage::{Classified, Write};
 use super::{Remembered, Scheduler, Timer, TimerKey, basic, tree_stable_timer};
 use crate::{
     Notice,
-    core::{Answer, Core, Deadline, ReplyId},
+    core::{Answer, Core, Deadline, ReplyId, widths},
 };
 
 impl Core {
     /// Records a change and tells the schedulers that it concerns.
     pub(in crate::core) fn change(&mut self, now: Time, change: Arc<Change>, reply: ReplyId) {
+        let change = widths::fit_change(change);
         let id = self.ids.next_change();
         self.write(Write::Change { id, change: Arc::clone(&change), at: now });
         self.notify(Notice::ChangeAdded { change: id });

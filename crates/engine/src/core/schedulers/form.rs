@@ -10,6 +10,8 @@ use model::{
 };
 use serde_json::Map;
 
+use crate::core::widths;
+
 /// Values by the full names of parameters; several where a parameter takes several.
 pub type Values = BTreeMap<String, Vec<Json>>;
 
@@ -39,9 +41,20 @@ pub(super) fn fill(scheduler: &ForceScheduler, values: &Values, owner: &str) -> 
         owner => Json::from(owner),
     };
     let priority = form.single(&scheduler.priority);
+    if priority.as_i64().is_some_and(|priority| widths::fit_priority(priority) != priority) {
+        form.mistakes.push((scheduler.priority.full_name.clone(), format!("{priority} is too large")));
+    }
     let stamps = scheduler.codebases.iter().map(|codebase| {
         let mut said = Map::new();
-        form.all(codebase.parameter.fields().unwrap_or_default(), &mut said);
+        let fields = codebase.parameter.fields().unwrap_or_default();
+        form.all(fields, &mut said);
+        for (name, most) in widths::STAMP {
+            let field = fields.iter().find(|field| field.name == name);
+            let is_over = said.get(name).is_some_and(|value| widths::is_over(&to_text(value), most));
+            if let Some(field) = field.filter(|_| is_over) {
+                form.mistakes.push((field.full_name.clone(), format!("has more than {most} characters")));
+            }
+        }
         stamp(&codebase.codebase, &said)
     });
     let sourcestamps = stamps.collect();
@@ -115,7 +128,7 @@ impl Form<'_> {
         if name.is_empty() {
             return;
         }
-        if is_fine(name) && is_fine(value) {
+        if is_fine(name) && is_fine(value) && !widths::is_over(name, widths::PROPERTY) {
             found.insert(name.to_owned(), value.into());
         } else {
             let mistake = format!("bad property name='{name}', value='{value}'");
@@ -140,7 +153,9 @@ fn value(parameter: &Parameter, given: Option<&[Json]>) -> Result<Json, String> 
     let mut values: Vec<Json> =
         given.unwrap_or_default().iter().filter(|value| !is_blank(value)).cloned().collect();
     if parameter.kind == ParameterKind::Fixed {
-        return match values.iter().find(|value| **value != parameter.default) {
+        let is_other =
+            |value: &&Json| **value != parameter.default && to_text(value) != to_text(&parameter.default);
+        return match values.iter().find(is_other) {
             None => Ok(parameter.default.clone()),
             // Buildbot takes no notice, and builds something else than is asked for.
             Some(_) => Err(format!("it is always {}", to_repr(&parameter.default))),

@@ -319,3 +319,16 @@ fn a_build_is_recorded_under_the_virtual_builder_that_its_properties_name() {
     ask(&mut world, "b2", &[("name", "b1".into()), ("description", "other".into())]);
     assert_eq!(recorded(&world)[0], "builder 1 #2");
 }
+
+#[test]
+fn a_virtual_builder_is_seen_while_it_builds() {
+    let text = farm(&[("w1", 1)], &[("b1", &["w1"])], "")
+        .replace("name = \"b1\"\n", "name = \"b1\"\nproperties = { virtual_builder_name = \"v\" }\n");
+    let mut world = World::new(&text);
+    let names =
+        |world: &World| world.core.builders().into_iter().map(|builder| builder.name).collect::<Vec<_>>();
+    world.connect(1, "w1").force(&[], 0);
+    assert_eq!(names(&world), ["b1", "v"]);
+    world.finish(1, Results::Success);
+    assert_eq!(names(&world), ["b1"]);
+}

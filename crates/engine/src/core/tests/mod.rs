@@ -11,6 +11,7 @@ mod simulation;
 mod tables;
 mod timed;
 mod triggers;
+mod widths;
 mod workers;
 
 use std::{
