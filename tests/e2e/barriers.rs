@@ -7,7 +7,9 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     fs,
+    os::unix::process::ExitStatusExt as _,
     path::Path,
+    process::ExitStatus,
 };
 
 use rusqlite::{Connection, config::DbConfig};
@@ -20,6 +22,9 @@ const ALL: &str = "GANGER_BARRIERS";
 
 /// How many barriers of each kind are enough otherwise.
 const SOME: usize = 6;
+
+/// While this file is in the scratch directory, the log of `top` has three lines.
+pub(crate) const HOLD: &str = "hold";
 
 /// A change is built by a buildset of two builders once the tree is stable, and `after` follows; `top` writes a log, is to be
 /// tried again the first time, and triggers the same two builders.
@@ -40,7 +45,11 @@ command = '''echo {name} %(prop:buildnumber)s >> {}; {command}'''
             ran.display()
         )
     };
-    let lines = "for i in $(seq 1 12); do echo line $i; sleep 0.05; done";
+    let hold = scratch.join(HOLD);
+    let lines = format!(
+        "for i in $(seq 1 12); do echo line $i; sleep 0.05; while test $i = 3 -a -e {}; do sleep 0.05; done; done",
+        hold.display()
+    );
     let top = format!(
         r#"
 [[builder.step]]
@@ -55,7 +64,7 @@ waitForFinish = true
 "#,
         tried = tried.display()
     );
-    let mut objects = builder("top", lines, &top);
+    let mut objects = builder("top", &lines, &top);
     for name in ["left", "right", "after"] {
         objects += &builder(name, "true", "");
     }
@@ -166,8 +175,8 @@ impl Run {
         Self { farm, scratch, worker: None, accepted: BTreeSet::new(), shown: String::new() }
     }
 
-    /// The whole life of a master that ends at a barrier, or in good order when there is nothing left to do.
-    fn first_life(&mut self, end: Option<Barrier>) {
+    /// The whole life of a master that ends at a barrier, or in good order when there is nothing left to do. How it ended.
+    fn first_life(&mut self, end: Option<Barrier>) -> ExitStatus {
         let trace = self.trace();
         start(&mut self.farm, &trace, end);
         let options = WorkerOptions::new(self.farm.port(), "w1", PASSWORD);
@@ -189,14 +198,15 @@ impl Run {
                 self.farm.ganger(&["shutdown"]);
             }
         }
-        self.farm.wait_for_end();
+        self.farm.wait_for_end()
     }
 
     /// A master that ends when it has cleaned up after the one before, and has told nobody.
     fn short_life(&mut self) {
         let trace = self.trace();
         start(&mut self.farm, &trace, Some(Barrier::Sync(1)));
-        self.farm.wait_for_end();
+        let ended = self.farm.wait_for_end();
+        assert!(is_killed(ended), "{ended}: {}", self.farm.log_text());
     }
 
     /// The life of the last master, which has to finish everything.
@@ -317,6 +327,11 @@ impl Run {
     }
 }
 
+/// It has ended where it was to end, and not by itself.
+fn is_killed(ended: ExitStatus) -> bool {
+    ended.signal() == Some(9)
+}
+
 fn is_done(database: &Connection) -> bool {
     let open = "SELECT (SELECT count(*) FROM buildsets WHERE complete = 0) + \
                 (SELECT count(*) FROM builds WHERE complete_at IS NULL)";
@@ -347,19 +362,28 @@ fn rows<T>(
 #[expect(clippy::print_stderr, reason = "a failure is of the barrier that was named last")]
 fn ends_everywhere(choose: impl Fn((Vec<Barrier>, Vec<Barrier>)) -> Vec<Barrier>) {
     let mut whole = Run::new();
-    whole.first_life(None);
+    let ended = whole.first_life(None);
+    assert!(ended.success(), "{ended}: {}", whole.farm.log_text());
     let barriers = choose(barriers(&whole.trace()));
     whole.last_life();
     assert!(barriers.len() >= SOME, "a run has more commits: {barriers:?}");
     let all = std::env::var_os(ALL).is_some();
     let step = if all { 1 } else { barriers.len().div_ceil(SOME) };
-    for barrier in barriers.into_iter().step_by(step) {
+    let barriers: Vec<Barrier> = barriers.into_iter().step_by(step).collect();
+    let mut reached = 0;
+    for barrier in &barriers {
         eprintln!("the master ends at {barrier:?}");
         let mut run = Run::new();
-        run.first_life(Some(barrier));
+        // No two runs have quite the same commits: the last of one may not be in the next.
+        if is_killed(run.first_life(Some(*barrier))) {
+            reached += 1;
+        } else {
+            eprintln!("{barrier:?} was not reached");
+        }
         run.short_life();
         run.last_life();
     }
+    assert!(reached * 2 >= barriers.len(), "only {reached} of {} barriers were reached", barriers.len());
 }
 
 #[test]
@@ -386,7 +410,8 @@ fn a_database_that_is_half_made_is_made_by_the_next_master() {
             assert!(when > 3, "a database is made by more than {when} commits");
             return;
         }
-        farm.wait_for_end();
+        let ended = farm.wait_for_end();
+        assert!(is_killed(ended), "{ended}: {}", farm.log_text());
         farm.restart();
         when += 1;
     }
