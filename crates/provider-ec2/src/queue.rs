@@ -24,7 +24,7 @@ const MOST: i32 = 10;
 /// seen without it, only later.
 const PAUSES: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(60));
 
-/// Messages that were passed on and are still to be deleted, by the URL of their queue.
+/// Messages that came with what was passed on, and are still to be deleted, by the URL of their queue.
 #[derive(Debug, Default)]
 pub(crate) struct PassedOn(Mutex<BTreeMap<String, Vec<String>>>);
 
@@ -89,14 +89,11 @@ impl Inner {
     }
 
     async fn listen(&self, region: &str, queue: &str) -> Vec<(String, Warning)> {
-        // Whoever asks again has what was passed on.
-        self.delete(region, queue, self.passed_on.take(queue)).await;
         let mut pause = PAUSES.0;
+        // Whoever asks again has what was passed on.
+        let mut done = self.delete(region, queue, self.passed_on.take(queue)).await.map(|()| Vec::new());
         loop {
-            let received = self.receive(region, queue).await;
-            let what = format!("{region}: interruption-queue");
-            self.failing.note(&self.settings.pool, &what, received.as_ref().err());
-            match received {
+            match done {
                 Ok(warnings) if warnings.is_empty() => pause = PAUSES.0,
                 Ok(warnings) => return warnings,
                 Err(_) => {
@@ -104,6 +101,7 @@ impl Inner {
                     pause = (pause * 2).min(PAUSES.1);
                 }
             }
+            done = self.receive(region, queue).await;
         }
     }
 
@@ -111,30 +109,38 @@ impl Inner {
         let client = self.clients(region).await.queues;
         let call =
             client.receive_message().queue_url(queue).max_number_of_messages(MOST).wait_time_seconds(WAIT);
-        let answer = call.send().await.map_err(|error| error::told("ReceiveMessage", &error, false))?;
-        let now = clock::now();
-        let (mut warnings, mut passed_on, mut others) = (Vec::new(), Vec::new(), Vec::new());
+        let answer = call.send().await.map_err(|error| error::told("ReceiveMessage", &error, false));
+        let what = format!("interruption-queue {queue}");
+        self.failing.note(&self.settings.pool, &what, answer.as_ref().err());
+        let (answer, now) = (answer?, clock::now());
+        let (mut warnings, mut receipts) = (Vec::new(), Vec::new());
         for message in answer.messages() {
             let warning = message.body().and_then(|body| said(body, now));
             let warning = warning.filter(|(instance, _)| self.known.region(instance).is_some());
-            let receipts = if warning.is_some() { &mut passed_on } else { &mut others };
             receipts.extend(message.receipt_handle().map(str::to_owned));
             warnings.extend(warning);
         }
-        self.passed_on.add(queue, passed_on);
-        self.delete(region, queue, others).await;
+        if warnings.is_empty() {
+            self.delete(region, queue, receipts).await?;
+        } else {
+            // Nothing is waited for from here on: who is not waited for any more would lose the warnings.
+            self.passed_on.add(queue, receipts);
+        }
         Ok(warnings)
     }
 
-    /// What is not deleted comes again, and says nothing new.
-    async fn delete(&self, region: &str, queue: &str, receipts: Vec<String>) {
+    /// What is not deleted comes again, and says nothing new. Fails when some are left.
+    async fn delete(&self, region: &str, queue: &str, receipts: Vec<String>) -> Result<(), ProviderError> {
         let client = self.clients(region).await.queues;
+        let mut all = Ok(());
         for receipt in receipts {
             let done = client.delete_message().queue_url(queue).receipt_handle(receipt).send().await;
             let done = done.map_err(|error| error::told("DeleteMessage", &error, false));
-            let what = format!("{region}: messages of interruption-queue");
+            let what = format!("messages of interruption-queue {queue}");
             self.failing.note(&self.settings.pool, &what, done.as_ref().err());
+            all = all.and(done.map(drop));
         }
+        all
     }
 
     /// Looks whether a queue can be read. Messages stay as they are.

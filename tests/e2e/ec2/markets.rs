@@ -51,34 +51,40 @@ fn where_the_market_has_nothing_the_list_price_is_paid() {
 
 #[test]
 fn a_build_whose_machine_is_taken_back_is_built_elsewhere_once() {
-    taken_back(SPOT, |site, machine| {
-        site.lab.interrupt(machine, NOTICE).expect("it runs");
-    });
+    let warn = |site: &Site, machine: &str| site.lab.interrupt(machine, NOTICE).expect("it runs");
+    taken_back(SPOT, |_| (), warn);
 }
 
 #[test]
 fn a_build_whose_machine_is_taken_back_as_a_queue_says_is_built_elsewhere_once() {
     let ec2 = format!("{SPOT}\ninterruption-queue = \"https://sqs.us-east-1.amazonaws.com/1/ganger-p\"");
-    let site = taken_back(&ec2, |site, machine| {
+    let log_has = |site: &mut Site, line: &str| {
+        site.farm.eventually(line, |farm| farm.log_text().contains(line).then_some(()));
+    };
+    let prepare = |site: &mut Site| {
+        log_has(site, FAILS);
+        site.lab.proxy().make_queue("ganger-p").expect("moto has queues");
+        log_has(site, "ganger-p: works again");
+    };
+    let site = taken_back(&ec2, prepare, |site, machine| {
         let said = jiff::Timestamp::now() + NOTICE - Duration::from_secs(120);
         let event = serde_json::json!({
             "source": "aws.ec2", "detail-type": "EC2 Spot Instance Interruption Warning", "time": said.to_string(),
             "detail": {"instance-id": machine, "instance-action": "terminate"},
         });
-        let proxy = site.lab.proxy();
-        proxy.make_queue("ganger-p").expect("moto has queues");
-        proxy.send_message("ganger-p", &event.to_string()).expect("moto takes it");
+        site.lab.proxy().send_message("ganger-p", &event.to_string()).expect("moto takes it");
     });
     let log = site.farm.log_text();
-    let told = log.matches("interruption-queue: ReceiveMessage").count();
-    assert_eq!(told, 1, "that there was no queue at first is told once: {log}");
-    assert!(log.contains("interruption-queue: works again"), "{log}");
+    assert_eq!(log.matches(FAILS).count(), 1, "that there was no queue at first is told once: {log}");
 }
+
+/// What the master says of a queue that is not there.
+const FAILS: &str = "ganger-p: ReceiveMessage";
 
 /// How long before its end a machine's end is said.
 const NOTICE: Duration = Duration::from_secs(20);
 
-fn taken_back(ec2: &str, warn: impl Fn(&Site, &str)) -> Site {
+fn taken_back(ec2: &str, prepare: impl FnOnce(&mut Site), warn: impl FnOnce(&Site, &str)) -> Site {
     let mut site = Site::start(&Wishes {
         max: 2,
         pool: "build_wait_timeout = 2",
@@ -87,6 +93,7 @@ fn taken_back(ec2: &str, warn: impl Fn(&Site, &str)) -> Site {
         command: "sleep 12",
         ..Wishes::default()
     });
+    prepare(&mut site);
     site.farm.ask("b", 1, &[]);
     site.farm.eventually("a build runs", |farm| farm.newest("b"));
     let first = site.machines().into_iter().next().expect("a machine");
