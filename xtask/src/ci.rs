@@ -131,6 +131,8 @@ fn prerequisites() -> Result<()> {
     system_program(&["podman", "--version"], "podman")?;
     system_program(&["busybox", "true"], "busybox-static")?;
     system_program(&["strace", "--version"], "strace")?;
+    // `kill` is in it as well.
+    system_program(&["ps", "--version"], "procps")?;
     system_program(&["sh", "-c", "command -v initdb || ls /usr/lib/postgresql/*/bin/initdb"], "postgresql")?;
     cargo_subcommand(NEXTEST.0, NEXTEST.1)?;
     cargo_subcommand(DENY.0, DENY.1)

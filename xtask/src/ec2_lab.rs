@@ -16,7 +16,8 @@ use crate::{
 };
 
 /// Programs that build and boot the image, with the Debian packages that have them.
-const PROGRAMS: [(&[&str], &str); 5] = [
+const PROGRAMS: [(&[&str], &str); 6] = [
+    (&["python3", "-m", "pip", "--version"], "python3-pip"),
     (&["mmdebstrap", "--version"], "mmdebstrap"),
     (&["systemd-nspawn", "--version"], "systemd-container"),
     (&["ip", "-V"], "iproute2"),
@@ -25,7 +26,8 @@ const PROGRAMS: [(&[&str], &str); 5] = [
 ];
 
 /// Programs that make the disk, and boot it.
-const DISK_PROGRAMS: [(&[&str], &str); 7] = [
+const DISK_PROGRAMS: [(&[&str], &str); 9] = [
+    (&["python3", "-m", "pip", "--version"], "python3-pip"),
     (&["mmdebstrap", "--version"], "mmdebstrap"),
     (&["qemu-system-x86_64", "--version"], "qemu-system-x86"),
     // After the emulator, whose package may remove another version of it.
@@ -34,6 +36,7 @@ const DISK_PROGRAMS: [(&[&str], &str); 7] = [
     (&["grub-mkimage", "--version"], "grub-common"),
     (&["test", "-d", "/usr/lib/grub/i386-pc"], "grub-pc-bin"),
     (&["sfdisk", "--version"], "fdisk"),
+    (&["mkfs.ext4", "-V"], "e2fsprogs"),
 ];
 
 /// Builds the image, unless the one that is there was built from the same.
