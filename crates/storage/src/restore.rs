@@ -267,7 +267,7 @@ fn open_requests(tables: &Tables<'_>, restored: &mut Restored) -> Result<(), App
 }
 
 /// Cleans up after other masters that have just been silent for too long. Buildbot does so every minute, with its own sign
-/// of life.
+/// of life. The requests are free, but a master that runs takes such requests at its next start only.
 pub(crate) fn expire_masters(connection: &Connection, master: MasterId, at: Time) -> Result<(), ApplyError> {
     for lost in expire(connection, master, at, sql::restore::NEWLY_SILENT_MASTERS)? {
         tracing::warn!(

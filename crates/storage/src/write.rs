@@ -26,7 +26,7 @@ const INSTANCE_WEIGHT: usize = 1 << 10;
 #[non_exhaustive]
 pub enum Write {
     /// The master is alive. Written at start and then every minute. Other masters that have been silent for ten minutes are
-    /// cleaned up after, as [`crate::Store::restore`] does.
+    /// cleaned up after, as [`crate::Store::restore`] does. Refused when another master did so with this one.
     MasterActive {
         /// Now.
         at: Time,

@@ -27,8 +27,9 @@ pub(crate) fn apply(connection: &Connection, master: MasterId, write: &Write) ->
     let tables = Tables { connection, master };
     match write {
         Write::MasterActive { at } => {
-            tables.one(sql::identity::MASTER_ACTIVE, params![seconds(*at), master.0], || {
-                "the master's row is gone".into()
+            // Its builds and requests are no longer its own, so it cannot go on.
+            tables.one(sql::identity::MASTER_STILL_ACTIVE, params![seconds(*at), master.0], || {
+                "another master has cleaned up after this one: are the clocks right? start again".into()
             })?;
             restore::expire_masters(connection, master, *at)
         }

@@ -4,6 +4,8 @@ pub(crate) const FIND_MASTER: &str = "SELECT id FROM masters WHERE name_hash = $
 pub(crate) const ADD_MASTER: &str =
     "INSERT INTO masters (name, name_hash, active, last_active) VALUES ($1, $2, 0, $3) RETURNING id";
 pub(crate) const MASTER_ACTIVE: &str = "UPDATE masters SET active = 1, last_active = $1 WHERE id = $2";
+pub(crate) const MASTER_STILL_ACTIVE: &str =
+    "UPDATE masters SET last_active = $1 WHERE id = $2 AND active <> 0";
 pub(crate) const MASTER_INACTIVE: &str = "UPDATE masters SET active = 0 WHERE id = $1";
 /// A master that is certain to be dead looks as though it had died long ago.
 pub(crate) const MASTER_SILENT: &str =

@@ -158,6 +158,20 @@ async fn another_master_is_cleaned_up_after_once_it_was_silent_for_ten_minutes()
 }
 
 #[tokio::test]
+async fn a_master_that_another_cleaned_up_after_starts_again() {
+    let directory = tempfile::tempdir().unwrap();
+    let farm = Farm::open(directory.path()).await;
+    // As another does whose clock is ten minutes ahead.
+    place::sql(directory.path(), "UPDATE masters SET active = 0");
+    let error = farm.store.commit(vec![Write::MasterActive { at: at(60) }]).await.unwrap_err();
+    assert!(error.to_string().contains("another master has cleaned up after this one"), "{error}");
+    farm.store.close().await;
+    let farm = Farm::open(directory.path()).await;
+    farm.store.commit(vec![Write::MasterActive { at: at(60) }]).await.unwrap();
+    assert!(farm.store.masters().await.unwrap()[0].active);
+}
+
+#[tokio::test]
 async fn a_master_that_was_moved_takes_up_its_own_work_at_once() {
     let directory = tempfile::tempdir().unwrap();
     let farm = Farm::open(directory.path()).await;
