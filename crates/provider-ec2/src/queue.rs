@@ -138,7 +138,7 @@ impl Inner {
             let done = done.map_err(|error| error::told("DeleteMessage", &error, false));
             let what = format!("messages of interruption-queue {queue}");
             self.failing.note(&self.settings.pool, &what, done.as_ref().err());
-            all = all.and(done.map(drop));
+            all = all.and_then(|()| done.map(drop));
         }
         all
     }
