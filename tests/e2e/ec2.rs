@@ -9,7 +9,11 @@ mod markets;
 mod stock;
 mod trouble;
 
-use std::{collections::BTreeSet, net::TcpListener};
+use std::{
+    collections::BTreeSet,
+    net::TcpListener,
+    time::{Duration, Instant},
+};
 
 use testkit::ec2::lab::{IMAGE, Lab};
 
@@ -102,6 +106,21 @@ impl Site {
             let why = self.farm.ganger(&["pool", "why", &id, "--instance"]);
             assert!(why.status.success(), "no row has {id}: {}", String::from_utf8_lossy(&why.stderr));
         }
+    }
+
+    /// The log of the first build, which an emulator takes longer for than anything else here.
+    fn first_build(&mut self, patience: Duration) -> String {
+        self.farm.ask("b", 1, &[]);
+        let begun = Instant::now();
+        while self.farm.find("b", 1).is_none_or(|build| build["complete_at"].is_null()) {
+            assert!(
+                begun.elapsed() < patience,
+                "nothing is built; the master says:\n{}",
+                self.farm.log_text()
+            );
+            std::thread::sleep(Duration::from_millis(500));
+        }
+        self.farm.log_of("b", 1, &[])
     }
 
     /// Waits until nothing is left: not in the ledger, not on EC2, not on this machine.

@@ -12,7 +12,10 @@ use secrecy::SecretString;
 use tokio::{sync::watch, task::JoinHandle};
 use tokio_util::sync::CancellationToken;
 
-/// What local workers log in with: made when a worker is first heard of, and kept in memory alone.
+use crate::password;
+
+/// What local workers log in with: made when a worker is first heard of, and kept in memory and in the directory of the
+/// worker, for its user alone.
 #[derive(Debug, Default)]
 pub(crate) struct LocalWorkers(Mutex<BTreeMap<String, SecretString>>);
 
@@ -27,7 +30,7 @@ impl LocalWorkers {
             let password = match passwords.get(&worker.name) {
                 Some(known) => known.clone(),
                 None => {
-                    let new = random()?;
+                    let new = password::random::<32>()?;
                     passwords.insert(worker.name.clone(), new.clone());
                     new
                 }
@@ -63,12 +66,6 @@ fn resident(worker: &Worker, local: &LocalWorker, password: SecretString, master
         directory: local.directory.clone(),
         program: local.program.clone(),
     }
-}
-
-fn random() -> io::Result<SecretString> {
-    let mut bytes = [0; 32];
-    getrandom::fill(&mut bytes).map_err(|error| io::Error::other(error.to_string()))?;
-    Ok(bytes.iter().map(|byte| format!("{byte:02x}")).collect::<String>().into())
 }
 
 /// One that is kept running.

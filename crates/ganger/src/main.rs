@@ -9,6 +9,7 @@ mod exit;
 mod janitor;
 mod local_workers;
 mod output;
+mod password;
 mod providers;
 mod quickstart;
 

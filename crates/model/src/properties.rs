@@ -45,6 +45,11 @@ impl Properties {
         self.0.extend(others.0.iter().map(|(name, property)| (name.clone(), property.clone())));
     }
 
+    /// Keeps those whose names pass.
+    pub fn retain(&mut self, is_kept: impl Fn(&str) -> bool) {
+        self.0.retain(|name, _| is_kept(name));
+    }
+
     /// The values alone, by name, as one JSON table.
     pub fn values(&self) -> Value {
         self.0.iter().map(|(name, property)| (name.clone(), property.value.clone())).collect()

@@ -1,6 +1,6 @@
 //! The disk that `images/build.sh --disk` makes.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use testkit::ec2::lab::DISK;
 
@@ -15,13 +15,7 @@ fn it_boots_from_its_boot_loader_to_a_worker_that_builds() {
     let command = "uname -r; cat /sys/class/dmi/id/sys_vendor; findmnt -n -o SOURCE,FSTYPE /";
     let pool = "build_wait_timeout = 1";
     let mut site = Site::start(&Wishes { max: 1, image: DISK, pool, command, ..Wishes::default() });
-    site.farm.ask("b", 1, &[]);
-    let begun = Instant::now();
-    while site.farm.find("b", 1).is_none_or(|build| build["complete_at"].is_null()) {
-        assert!(begun.elapsed() < PATIENCE, "nothing is built; the master says:\n{}", site.farm.log_text());
-        std::thread::sleep(Duration::from_millis(500));
-    }
-    let log = site.farm.log_of("b", 1, &[]);
+    let log = site.first_build(PATIENCE);
     assert!(
         log.contains("cloud-amd64") && log.contains("Amazon EC2") && log.contains("/dev/nvme0n1p2 ext4"),
         "{log}"

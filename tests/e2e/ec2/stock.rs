@@ -1,9 +1,6 @@
 //! A stock image that cloud-init makes a worker: `images/cloud-init/user-data.yaml`.
 
-use std::{
-    fs,
-    time::{Duration, Instant},
-};
+use std::{fs, time::Duration};
 
 use testkit::ec2::lab::STOCK;
 
@@ -31,13 +28,7 @@ fn cloud_init_makes_a_stock_system_a_worker_that_builds() {
          python3 -c 'import socket; socket.create_connection((\"169.254.169.254\", 80), 2)' 2>&1 | tail -n 1";
     let pool = "build_wait_timeout = 1\nmissing_timeout = 900";
     let mut site = Site::start(&Wishes { max: 1, image: STOCK, pool, ec2: &ec2, command });
-    site.farm.ask("b", 1, &[]);
-    let begun = Instant::now();
-    while site.farm.find("b", 1).is_none_or(|build| build["complete_at"].is_null()) {
-        assert!(begun.elapsed() < PATIENCE, "nothing is built; the master says:\n{}", site.farm.log_text());
-        std::thread::sleep(Duration::from_millis(500));
-    }
-    let log = site.farm.log_of("b", 1, &[]);
+    let log = site.first_build(PATIENCE);
     assert!(log.contains("buildbot\n") && log.contains("instance-data.json"), "{log}");
     assert!(log.contains("PermissionError"), "a build does not read the metadata: {log}");
     site.wait_for_nothing();

@@ -279,7 +279,7 @@ impl Core {
             }
             Event::TakeLocks { build, step, locks } => self.take_locks(now, build, step, &locks),
             Event::ReturnLocks { build, step } => self.return_locks(now, build, step),
-            Event::Change { change, reply } => self.change(now, Arc::from(change), reply),
+            Event::Change { change, reply } => self.change(now, change, reply),
             Event::Force { force, reply } => self.force(now, &force, reply),
             Event::Trigger { trigger, reply } => self.trigger(now, &trigger, reply),
             Event::StopBuild { build, reason, reply } => self.stop_build(now, build, reason, reply),

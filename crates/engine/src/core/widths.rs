@@ -3,8 +3,6 @@
 //! SQLite does not mind what is longer; PostgreSQL refuses the row, and with it all that is written beside it. So nothing
 //! longer gets there: who forces a build is told, and of what comes from elsewhere the rest is left out, with a warning.
 
-use std::sync::Arc;
-
 use model::{Change, Properties, SourceStamp};
 
 /// A buildset's reason.
@@ -12,9 +10,16 @@ const REASON: usize = 256;
 /// The name of a property.
 pub(super) const PROPERTY: usize = 256;
 
-/// Attributes of a source stamp, and how many characters each may have.
+/// Attributes of a source stamp.
+const BRANCH: usize = 256;
+const REVISION: usize = 256;
+const REPOSITORY: usize = 512;
+const PROJECT: usize = 512;
+const CODEBASE: usize = 256;
+
+/// Attributes of a source stamp that a form asks for, and how many characters each may have.
 pub(super) const STAMP: [(&str, usize); 4] =
-    [("branch", 256), ("revision", 256), ("repository", 512), ("project", 512)];
+    [("branch", BRANCH), ("revision", REVISION), ("repository", REPOSITORY), ("project", PROJECT)];
 
 /// Whether a text has more characters than that.
 pub(super) fn is_over(text: &str, most: usize) -> bool {
@@ -34,47 +39,38 @@ fn cut_some(text: &mut Option<String>, most: usize) -> bool {
     text.as_mut().is_some_and(|text| cut(text, most))
 }
 
-/// Properties without those whose names no column holds.
+/// Leaves out properties whose names no column holds.
 fn fit_properties(properties: &mut Properties) -> bool {
-    if !properties.iter().any(|(name, _)| is_over(name, PROPERTY)) {
-        return false;
-    }
-    let mut kept = Properties::new();
-    for (name, property) in properties.iter().filter(|(name, _)| !is_over(name, PROPERTY)) {
-        kept.set(name.as_str(), property.value.clone(), property.source.as_str());
-    }
-    *properties = kept;
-    true
+    let before = properties.len();
+    properties.retain(|name| !is_over(name, PROPERTY));
+    properties.len() < before
 }
 
-/// A change as the tables can hold it.
-pub(super) fn fit_change(change: Arc<Change>) -> Arc<Change> {
-    let mut fitted = Change::clone(&change);
-    let mut cuts = fit_properties(&mut fitted.properties);
+/// Has a change fit the tables.
+pub(super) fn fit_change(change: &mut Change) {
+    let mut cuts = fit_properties(&mut change.properties);
     for (text, most) in [
-        (&mut fitted.author, 255),
-        (&mut fitted.revlink, 256),
-        (&mut fitted.repository, 512),
-        (&mut fitted.codebase, 256),
-        (&mut fitted.project, 512),
+        (&mut change.author, 255),
+        (&mut change.revlink, 256),
+        (&mut change.repository, REPOSITORY),
+        (&mut change.codebase, CODEBASE),
+        (&mut change.project, PROJECT),
     ] {
         cuts |= cut(text, most);
     }
-    for text in [&mut fitted.committer, &mut fitted.branch, &mut fitted.revision, &mut fitted.category] {
+    for text in [&mut change.committer, &mut change.branch, &mut change.revision, &mut change.category] {
         cuts |= cut_some(text, 255);
     }
-    for file in &mut fitted.files {
+    for file in &mut change.files {
         cuts |= cut(file, 1024);
     }
-    if !cuts {
-        return change;
+    if cuts {
+        tracing::warn!(
+            change.author,
+            change.revision,
+            "a change says more than Buildbot's tables hold; the rest is left out"
+        );
     }
-    tracing::warn!(
-        change.author = fitted.author,
-        change.revision = fitted.revision,
-        "a change says more than Buildbot's tables hold; the rest is left out"
-    );
-    Arc::new(fitted)
 }
 
 /// Has what a buildset is about fit the tables.
@@ -84,8 +80,8 @@ pub(super) fn fit_buildset(reason: &mut String, stamps: &mut [SourceStamp], prop
     let mut cuts = fit_properties(properties);
     for stamp in stamps {
         let SourceStamp { branch, revision, repository, project, codebase, patch } = stamp;
-        cuts |= cut_some(branch, 256) | cut_some(revision, 256) | cut(codebase, 256);
-        cuts |= cut(repository, 512) | cut(project, 512);
+        cuts |= cut_some(branch, BRANCH) | cut_some(revision, REVISION);
+        cuts |= cut(repository, REPOSITORY) | cut(project, PROJECT) | cut(codebase, CODEBASE);
         if let Some(patch) = patch {
             patch.level = patch.level.min(i32::MAX.unsigned_abs());
         }

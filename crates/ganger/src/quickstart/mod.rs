@@ -17,6 +17,7 @@ use std::{
 
 use anyhow::Context;
 use model::Results;
+use secrecy::ExposeSecret;
 use tokio::{
     signal::unix::{Signal, SignalKind, signal},
     time::{Instant, sleep},
@@ -31,6 +32,7 @@ use crate::{
     },
     exit::{Exit, Failure},
     output::{self, faint, strong},
+    password,
 };
 
 /// The name of the builder.
@@ -156,13 +158,16 @@ async fn show(wishes: Wishes, running: &mut Running) -> Result<Exit, Failure> {
 
     step(3, 5, "a master")?;
     let port = free_port()?;
-    let password = new_password()?;
-    write_new(&directory.join(CONFIGURATION), &configuration(port, &password, &project.directory, &python))?;
+    let password = password::random::<16>()?;
+    write_new(
+        &directory.join(CONFIGURATION),
+        &configuration(port, password.expose_secret(), &project.directory, &python),
+    )?;
     running.master = Some(process::start_master(&directory)?);
     let mut client = wait_for_master(running).await?;
 
     step(4, 5, "a stock worker")?;
-    python::make_worker(&venv, &directory, port, &password).await?;
+    python::make_worker(&venv, &directory, port, password.expose_secret()).await?;
     running.worker = Some(process::start_worker(&venv, &directory)?);
     wait_for_worker(running, &mut client).await?;
 
@@ -225,13 +230,6 @@ fn scratch(wanted: Option<PathBuf>) -> Result<PathBuf, Failure> {
 fn free_port() -> Result<u16, Failure> {
     let listener = TcpListener::bind(("127.0.0.1", 0)).context("no port of 127.0.0.1 can be listened on")?;
     Ok(listener.local_addr()?.port())
-}
-
-fn new_password() -> Result<String, Failure> {
-    let mut bytes = [0; 16];
-    getrandom::fill(&mut bytes)
-        .map_err(|error| anyhow::anyhow!("the system has no random numbers: {error}"))?;
-    Ok(bytes.iter().map(|byte| format!("{byte:02x}")).collect())
 }
 
 fn configuration(port: u16, password: &str, project: &Path, python: &Path) -> String {

@@ -121,16 +121,4 @@ impl model::template::Context for Only<'_> {
     fn property(&self, _: &str) -> Option<Json> {
         Some(self.0.clone())
     }
-
-    fn source(&self, _: &str, _: &str) -> Option<Json> {
-        None
-    }
-
-    fn worker(&self, _: &str) -> Option<Json> {
-        None
-    }
-
-    fn secret(&self, _: &str) -> Option<String> {
-        None
-    }
 }

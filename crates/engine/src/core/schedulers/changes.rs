@@ -18,8 +18,9 @@ use crate::{
 
 impl Core {
     /// Records a change and tells the schedulers that it concerns.
-    pub(in crate::core) fn change(&mut self, now: Time, change: Arc<Change>, reply: ReplyId) {
-        let change = widths::fit_change(change);
+    pub(in crate::core) fn change(&mut self, now: Time, mut change: Box<Change>, reply: ReplyId) {
+        widths::fit_change(&mut change);
+        let change: Arc<Change> = change.into();
         let id = self.ids.next_change();
         self.write(Write::Change { id, change: Arc::clone(&change), at: now });
         self.notify(Notice::ChangeAdded { change: id });
